@@ -1,0 +1,104 @@
+"""llama.cpp from Python: the whole C API in ``llama_ffi.raw``, and a safe layer that can't be crashed.
+
+    import llama_ffi as lf
+
+    for piece in lf.generate("Once upon a time", max_tokens=64, temp=0.8, seed=1):
+        print(piece, end="", flush=True)
+
+Importing this module opens no library; the first call that needs one finds, opens and verifies it.
+Public names are imported when they are first used, so that a program pays only for what it touches.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import errors
+from .errors import LlamaError
+
+if TYPE_CHECKING:
+    from . import log, raw
+    from ._core.binding import use
+    from ._core.text import Utf8Decoder
+    from .backends import Device, available_backends, devices, library_info, library_paths
+    from .batch import Batch
+    from .context import Context
+    from .generation import generate
+    from .memory import Memory
+    from .model import Model
+    from .paths import tiny_model_path
+    from .sampler import Sampler
+    from .sampler_chain import SamplerChain
+    from .vocab import Vocab
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Batch": "batch",
+    "Context": "context",
+    "Device": "backends",
+    "Memory": "memory",
+    "Model": "model",
+    "Sampler": "sampler",
+    "SamplerChain": "sampler_chain",
+    "Utf8Decoder": "_core.text",
+    "Vocab": "vocab",
+    "available_backends": "backends",
+    "devices": "backends",
+    "generate": "generation",
+    "library_info": "backends",
+    "library_paths": "backends",
+    "tiny_model_path": "paths",
+    "use": "_core.binding",
+}
+_MODULES = frozenset({"log", "raw"})
+
+__all__ = [
+    "Batch",
+    "Context",
+    "Device",
+    "LlamaError",
+    "Memory",
+    "Model",
+    "Sampler",
+    "SamplerChain",
+    "Utf8Decoder",
+    "Vocab",
+    "__version__",
+    "available_backends",
+    "devices",
+    "errors",
+    "generate",
+    "library_info",
+    "library_paths",
+    "log",
+    "raw",
+    "tiny_model_path",
+    "use",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
+    home = _HOME.get(name)
+    value = getattr(import_module(f".{home}", __name__), name) if home else _enum(name)
+    globals()[name] = value
+    return value
+
+
+def _enum(name: str) -> Any:
+    """Return the enum class ``name`` of the active bindings, e.g. ``PoolingType``."""
+    if name[:1].isupper():
+        from ._core import binding
+
+        try:
+            return getattr(binding.active().enums, name)
+        except AttributeError:
+            pass
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""What every safe class leans on: loading, handles, callbacks, checks, text, arrays."""

@@ -1,0 +1,90 @@
+"""The active bindings: which ffi, library and enums this process uses, fixed at the first use.
+
+Safe modules ask :func:`active` and nothing else, so that on a fork's bindings a shifted enum or an
+added field is right by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import AlreadyLoadedError
+
+if TYPE_CHECKING:
+    from .functions import Functions
+    from .runtime import LibraryInfo
+
+
+class Binding:
+    """One llama.cpp: the bindings' modules and the library that was proven to match them."""
+
+    __slots__ = ("NULL", "enums", "ffi", "info", "lib", "manifest")
+
+    def __init__(self, ffi: Any, lib: Functions, enums: ModuleType, manifest: ModuleType, info: LibraryInfo) -> None:
+        self.ffi = ffi
+        self.lib: Any = lib
+        self.enums: Any = enums
+        self.manifest: Any = manifest
+        self.info = info
+        self.NULL = ffi.NULL
+
+
+_active: Binding | None = None
+_chosen: str | os.PathLike[str] | None = None
+_lock = threading.RLock()
+
+
+def active() -> Binding:
+    """Return the active bindings; the first call finds, opens and verifies the library.
+
+    Raises:
+        LibraryNotFoundError, LibraryLoadError, ForeignGgmlError, AbiMismatchError: no library can be used.
+
+    Threads: any; the first caller loads, the others wait.
+    """
+    if _active is not None:
+        return _active
+    return _load()
+
+
+def loaded() -> Binding | None:
+    """Return the active bindings if the library is loaded, without loading it."""
+    return _active
+
+
+def use(library: str | os.PathLike[str]) -> None:
+    """Choose the library: a libllama file or the folder that holds one; before the first use.
+
+    Raises:
+        AlreadyLoadedError: a library is loaded; a process can't exchange it.
+    """
+    global _chosen
+    with _lock:
+        if _active is not None:
+            raise AlreadyLoadedError(
+                f"use() came too late: {_active.info.libraries.files['llama']} is loaded already; "
+                f"call use() before anything that needs the library"
+            )
+        _chosen = library
+
+
+def _load() -> Binding:
+    global _active
+    from . import runtime
+
+    with _lock:
+        if _active is None:
+            _active = runtime.start(_chosen)
+        return _active
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,65 @@
+"""Python functions that C calls.
+
+An exception can't travel through C frames. So it is stored, the C function is told to stop by the
+return value that means "stop" to it, and whoever made the call raises the exception afterwards.
+While a callback is on a thread's stack, nothing may be freed on that thread (the object that is
+calling might be the one): finalizers ask :func:`inside` and queue instead.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+class _Depth(threading.local):
+    depth = 0
+
+
+_thread = _Depth()
+
+
+def inside() -> bool:
+    """Return whether a callback of ours is on this thread's stack."""
+    return _thread.depth > 0
+
+
+class Callback:
+    """A Python function as a C function pointer.
+
+    ``pointer`` is owned: C must not call it after this object is gone, so whoever hands it to C keeps
+    the object in the handle of what will call it. Any thread may call it.
+    """
+
+    __slots__ = ("__weakref__", "_error", "_function", "_on_error", "pointer")
+
+    def __init__(self, ffi: Any, ctype: str, function: Callable[..., Any], on_error: Any = None) -> None:
+        self._function = function
+        self._on_error = on_error
+        self._error: BaseException | None = None
+        kwargs = {} if on_error is None else {"error": on_error}
+        self.pointer = ffi.callback(ctype, self._call, **kwargs)
+
+    def _call(self, *args: Any) -> Any:
+        if self._error is not None:
+            return self._on_error
+        _thread.depth += 1
+        try:
+            return self._function(*args)
+        except BaseException as error:  # KeyboardInterrupt included: it must not be lost inside C
+            self._error = error
+            return self._on_error
+        finally:
+            _thread.depth -= 1
+
+    @property
+    def failed(self) -> bool:
+        """Whether the function has raised."""
+        return self._error is not None
+
+    def reraise(self) -> None:
+        """Raise what the function raised, once."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error

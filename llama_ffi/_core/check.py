@@ -1,0 +1,102 @@
+"""Checks of arguments before they reach C.
+
+Each returns the value as C wants it, or raises a typed error that names the argument, the value and
+the range. cffi would refuse some of them too, with messages that name neither.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any, SupportsFloat, SupportsIndex
+
+from ..errors import ArgumentTypeError, InvalidArgumentError, SequenceRangeError, TokenRangeError
+
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+UINT32_MAX = 2**32 - 1
+
+
+def integer(name: str, value: SupportsIndex, low: int = INT32_MIN, high: int = INT32_MAX, why: str = "") -> int:
+    """Return ``value`` as an int in [low, high]; bool counts as a mistake, numpy integers are fine."""
+    if isinstance(value, bool):
+        raise ArgumentTypeError(f"{name} must be an integer, not {value}")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ArgumentTypeError(f"{name} must be an integer, not {type(value).__name__}") from None
+    if not low <= number <= high:
+        raise InvalidArgumentError(f"{name} is {number}; it must lie in [{low}, {high}]{_because(why)}")
+    return number
+
+
+def real(
+    name: str, value: SupportsFloat, low: float = -math.inf, high: float = math.inf, *, finite: bool = True, why: str = ""
+) -> float:
+    """Return ``value`` as a float in [low, high]; NaN never passes, infinity only with ``finite=False``."""
+    if isinstance(value, str | bytes):
+        raise ArgumentTypeError(f"{name} must be a number, not {type(value).__name__}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(f"{name} must be a number, not {type(value).__name__}") from None
+    except OverflowError:
+        raise InvalidArgumentError(f"{name} is too large for a float") from None
+    if math.isnan(number) or (finite and math.isinf(number)):
+        raise InvalidArgumentError(f"{name} is {number}; it must be a finite number{_because(why)}")
+    if not low <= number <= high:
+        raise InvalidArgumentError(f"{name} is {number}; it must lie in [{low}, {high}]{_because(why)}")
+    return number
+
+
+def seed(value: SupportsIndex) -> int:
+    """Return a seed as C takes it: 32 bits, unsigned."""
+    return integer("seed", value, 0, UINT32_MAX)
+
+
+def token(value: SupportsIndex, n_vocab: int, name: str = "token") -> int:
+    """Return a token id in [0, n_vocab)."""
+    if isinstance(value, bool):
+        raise ArgumentTypeError(f"{name} must be a token id, not {value}")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ArgumentTypeError(f"{name} must be a token id (an integer), not {type(value).__name__}") from None
+    if not 0 <= number < n_vocab:
+        raise TokenRangeError(f"{name} is {number}; the vocabulary has the ids 0 to {n_vocab - 1}")
+    return number
+
+
+def sequence(value: SupportsIndex, n_seq_max: int, name: str = "seq_id", *, any_below_zero: bool = False) -> int:
+    """Return a sequence id in [0, n_seq_max); with ``any_below_zero`` -1 stands for every sequence."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ArgumentTypeError(f"{name} must be an integer, not {type(value).__name__}") from None
+    if any_below_zero and number == -1:
+        return -1
+    if not 0 <= number < n_seq_max:
+        every = ", or -1 for all" if any_below_zero else ""
+        raise SequenceRangeError(
+            f"{name} is {number}; this context has the sequences 0 to {n_seq_max - 1}{every} (n_seq_max={n_seq_max})"
+        )
+    return number
+
+
+def position(name: str, value: SupportsIndex | None) -> int:
+    """Return a position for a memory range: -1 (or None) stands for an open end."""
+    return -1 if value is None else integer(name, value, -1, INT32_MAX, "-1 leaves that end open")
+
+
+def choice(name: str, value: Any, allowed: dict[str, Any]) -> Any:
+    """Return what ``value`` names in ``allowed`` (case doesn't matter), or ``value`` if it is one of its values."""
+    if isinstance(value, str):
+        wanted = value.lower()
+        if wanted in allowed:
+            return allowed[wanted]
+    elif not isinstance(value, bool) and value in allowed.values():
+        return value
+    raise InvalidArgumentError(f"{name} is {value!r}; choose one of: {', '.join(sorted(allowed))}")
+
+
+def _because(why: str) -> str:
+    return f" ({why})" if why else ""

@@ -1,0 +1,282 @@
+"""Who owns a C object, what must outlive it, and when it is freed.
+
+The owner of a C object is the one cffi pointer that the C function returned: a ``weakref.finalize`` on
+that pointer frees the object when the last reference to the pointer goes. Everything follows from it:
+
+- A child's finalizer holds its parents' pointers as arguments, so a parent can't be freed first, not
+  even when both die in one reference cycle; and ``close()`` on a parent only drops the parent's own
+  reference, which defers the free to its last child.
+- A running call holds the pointer in its frame, so ``close()`` in another thread can't free under it.
+- Whoever keeps ``model.ptr`` for raw calls keeps the C object alive.
+- At exit the handles drop their pointers. What a daemon thread is still using stays referenced by
+  that thread's frame and is left to the operating system.
+
+No ``__del__`` and no finalizer at exit: both can run when half of the interpreter is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..errors import ClosedError, ConsumedError, ForkedError, PoisonedError
+from . import callbacks
+from .busy import BusyLock
+
+_generation = 0
+"""Which process this is, counted in forks: a handle of another generation is dead here."""
+
+_exited = False
+_records: dict[int, _Record] = {}
+_queue: deque[_Record] = deque()
+
+
+class _Record:
+    """What the finalizer of a pointer needs; it must not reference that pointer itself."""
+
+    __slots__ = ("address", "destroy", "generation", "handle", "keep", "leak")
+
+    def __init__(self, address: Any, destroy: Callable[[Any], object], keep: list[Any], handle: Handle) -> None:
+        self.address = address
+        self.destroy = destroy
+        self.keep = keep
+        self.generation = _generation
+        self.leak = False
+        self.handle = weakref.ref(handle)
+
+
+class Handle:
+    """One owned C object.
+
+    Arguments:
+        ffi: the ffi of the active bindings.
+        pointer: what the C function returned; never NULL, owned from here on.
+        destroy: the C function that frees it.
+        name: what the user calls it ("model", "context"), for messages.
+        keep: what must outlive it: pointers of parents, callbacks, buffers.
+        exclusive: True if only one call may run at a time.
+
+    ``with handle as pointer:`` makes an exclusive call; ``handle.ptr`` is for objects that C lets several
+    threads read.
+    """
+
+    __slots__ = ("__weakref__", "_finalizer", "_lock", "_pointer", "_record", "_state", "_why", "name")
+
+    def __init__(
+        self,
+        ffi: Any,
+        pointer: Any,
+        destroy: Callable[[Any], object],
+        name: str,
+        *,
+        keep: Iterable[Any] = (),
+        exclusive: bool = False,
+    ) -> None:
+        if _queue:
+            drain()
+        self.name = name
+        self._pointer = pointer
+        self._state: type[ClosedError] | None = None
+        self._why = ""
+        self._lock = BusyLock() if exclusive else None
+        self._record = _Record(ffi.cast(ffi.typeof(pointer), pointer), destroy, list(keep), self)
+        self._finalizer = weakref.finalize(pointer, _release, self._record)
+        self._finalizer.atexit = False
+        _records[id(self._record)] = self._record
+
+    # --- using ---
+
+    @property
+    def ptr(self) -> Any:
+        """Return the pointer; keep it in a local variable for as long as C uses it.
+
+        Raises:
+            ClosedError: closed (ConsumedError: given to another object; PoisonedError: aborted in C).
+            ForkedError: made before ``fork()``, used after it in the child.
+        """
+        pointer = self._pointer
+        if pointer is None or self._record.generation != _generation:
+            raise self._unusable()
+        return pointer
+
+    def __enter__(self) -> Any:
+        if _queue:
+            drain()
+        pointer = self.ptr
+        lock = self._lock
+        if lock is not None:
+            lock.enter(self.name)
+            if self._pointer is None:  # closed while we were at the door
+                lock.leave()
+                raise self._unusable()
+        return pointer
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._lock is not None:
+            self._lock.leave()
+
+    @property
+    def consumed(self) -> bool:
+        """Whether it was handed to another object."""
+        return self._state is ConsumedError
+
+    @property
+    def closed(self) -> bool:
+        """Whether the object can no longer be used: closed, consumed or left behind by a fork."""
+        return self._pointer is None or self._record.generation != _generation
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is running on it."""
+        return self._lock is not None and self._lock.busy
+
+    # --- what it keeps alive ---
+
+    def keep(self, *objects: Any) -> None:
+        """Keep ``objects`` alive for as long as the C object lives."""
+        self._record.keep.extend(objects)
+
+    def kept(self) -> tuple[Any, ...]:
+        """Return what the C object keeps alive."""
+        return tuple(self._record.keep)
+
+    def release(self, *objects: Any) -> None:
+        """Stop keeping ``objects`` alive, each once; what isn't kept is passed over."""
+        keep = self._record.keep
+        for object_ in objects:
+            for index, kept in enumerate(keep):
+                if kept is object_:
+                    del keep[index]
+                    break
+
+    # --- ending ---
+
+    def close(self) -> None:
+        """Give the C object up: freed now, or when its last child and its last running user are gone.
+
+        Waits for a running exclusive call. A second close does nothing.
+
+        Raises:
+            BusyError: called from a callback of this very object.
+        """
+        if self._pointer is None:
+            return
+        if self._record.generation != _generation:  # the parent process frees it; locks may be held for ever
+            self._pointer = None
+            return
+        if self._lock is None:
+            self._drop()
+            return
+        self._lock.wait(self.name)
+        try:
+            self._drop()
+        finally:
+            self._lock.leave()
+
+    def _drop(self) -> None:
+        self._end(ClosedError, f"this {self.name} is closed")
+        if _queue:
+            drain()
+
+    def _end(self, state: type[ClosedError], why: str) -> None:
+        if self._state is None:
+            self._state, self._why = state, why
+        self._pointer = None
+
+    def consume(self, by: Handle) -> Any:
+        """Hand ownership to ``by``, whose C object frees this one from now on; return the pointer.
+
+        The caller holds this handle (``with``) if it is exclusive.
+        """
+        pointer = self.ptr
+        self._finalizer.detach()
+        _records.pop(id(self._record), None)
+        by.keep(*self._record.keep)
+        self._end(ConsumedError, f"this {self.name} belongs to a {by.name} now")
+        return pointer
+
+    def poison(self, why: str) -> None:
+        """Mark the C object as unusable after an abort inside it: only ``close()`` works, and memory is leaked."""
+        self._record.leak = True
+        self._end(PoisonedError, f"this {self.name} can't be used any more, only closed: {why}")
+
+    def _unusable(self) -> ClosedError | ForkedError:
+        if self._record.generation != _generation:
+            return ForkedError(
+                f"this {self.name} was made before fork(); make a new one in the child process "
+                f"(or start processes with the 'spawn' method)"
+            )
+        return (self._state or ClosedError)(self._why or f"this {self.name} is closed")
+
+
+_leaked: list[_Record] = []
+
+
+def _release(record: _Record) -> None:
+    """Free the C object of ``record``: the finalizer, on whatever thread dropped the last reference."""
+    if record.generation != _generation or _exited:
+        _records.pop(id(record), None)
+        return
+    if callbacks.inside():
+        _queue.append(record)
+        return
+    _records.pop(id(record), None)
+    if record.leak:
+        _leaked.append(record)  # with all it refers to, which C may still reach
+        return
+    record.destroy(record.address)
+    record.keep.clear()  # the parents, only after the child
+
+
+def drain() -> None:
+    """Free what finalizers had to queue; every safe call does this first."""
+    if callbacks.inside():
+        return
+    while True:
+        try:
+            record = _queue.popleft()
+        except IndexError:
+            return
+        _release(record)
+
+
+def live() -> int:
+    """Return how many C objects are owned and not yet freed."""
+    return len(_records)
+
+
+def handles() -> list[Handle]:
+    """Return the handles that still exist."""
+    return [handle for record in list(_records.values()) if (handle := record.handle()) is not None]
+
+
+def close_all(timeout: float) -> None:
+    """Drop every handle's pointer: what is idle is freed, what is in use after ``timeout`` seconds is left alone."""
+    global _exited
+    deadline = time.monotonic() + timeout
+    for handle in handles():
+        lock = handle._lock
+        if lock is None:
+            continue
+        while lock.busy and time.monotonic() < deadline:
+            time.sleep(0.002)
+    for handle in handles():
+        if not handle.busy:
+            handle._end(ClosedError, "the interpreter is exiting")
+    drain()
+    _exited = True
+
+
+def _after_fork_in_child() -> None:
+    global _generation
+    _generation += 1
+    _records.clear()
+    _queue.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

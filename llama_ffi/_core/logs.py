@@ -1,0 +1,151 @@
+"""llama.cpp's log: one C callback for the whole process, set before anything can print.
+
+llama.cpp logs pieces of lines, from any thread. Pieces are joined per thread to lines; a line goes to
+
+- the captures that are open on this thread, so that an error can carry what was said while it arose;
+- the sinks of :mod:`llama_ffi.log` (a file);
+- ``logging.getLogger("llama_ffi")``, if the program has imported :mod:`logging` at all. We don't import
+  it ourselves: it costs as much as our whole start, and without it nobody can have set a handler.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+LOGGER = "llama_ffi"
+Sink = Callable[[int, str], None]
+
+_NUMBERS = {"DEBUG": 10, "INFO": 20, "WARN": 30, "ERROR": 40}
+"""logging's numbers, spelled out because logging isn't imported."""
+
+_KEEP = 200
+"""Lines that one capture keeps: the last ones, which say why it failed."""
+
+
+class _Local(threading.local):
+    def __init__(self) -> None:
+        self.partial = ""
+        self.level = 0
+        self.captures: list[list[str]] = []
+        self.raised: BaseException | None = None
+
+
+_local = _Local()
+_sinks: list[Sink] = []
+_paused = False
+_callback: Any = None
+_levels: dict[int, int] = {}
+_continued = 5
+
+
+def install(ffi: Any, lib: Any, levels: dict[str, int]) -> None:
+    """Make ``lib`` log to us; ``levels`` is the ggml_log_level enum, by C name without prefix."""
+    global _callback, _continued
+    _levels.update({levels[name]: number for name, number in _NUMBERS.items() if name in levels})
+    _continued = levels.get("CONT", _continued)
+    string = ffi.string
+
+    def receive(level: int, text: Any, _user_data: Any) -> None:
+        if _paused and not _local.captures:
+            return
+        try:
+            _piece(level, string(text).decode("utf-8", "replace"))
+        except BaseException as error:  # a broken handler must not print from inside C; Ctrl-C must not be lost there
+            _local.raised = error
+
+    _callback = ffi.callback("ggml_log_callback", receive)
+    lib.llama_log_set(_callback, ffi.NULL)
+
+
+def uninstall(ffi: Any, lib: Any) -> None:
+    """Let C log into the void, for the time when Python can't be called any more.
+
+    NULL would mean stderr to llama.cpp. Any C function that ignores its arguments serves: the caller
+    cleans up on every platform we build for.
+    """
+    nothing = ffi.cast("ggml_log_callback", ffi.addressof(lib.library("llama"), "llama_max_devices"))
+    lib.llama_log_set(nothing, ffi.NULL)
+
+
+@contextmanager
+def capture() -> Iterator[list[str]]:
+    """Collect the lines that this thread's calls log; yields the list that grows.
+
+    Raises at its end what arose inside the log callback meanwhile: a KeyboardInterrupt, or the mistake of
+    a log handler.
+    """
+    local = _local
+    lines: list[str] = []
+    local.captures.append(lines)
+    try:
+        yield lines
+    finally:
+        if local.partial:
+            _flush()
+        local.captures = [each for each in local.captures if each is not lines]
+    raised, local.raised = local.raised, None
+    if raised is not None:
+        raise raised
+
+
+def add_sink(sink: Sink) -> None:
+    """Hand every line to ``sink(logging level, text)`` as well."""
+    _sinks.append(sink)
+
+
+def remove_sink(sink: Sink) -> None:
+    """Stop handing lines to ``sink``."""
+    if sink in _sinks:
+        _sinks.remove(sink)
+
+
+def pause() -> None:
+    """Drop lines until ``resume()``; errors still get theirs."""
+    global _paused
+    _paused = True
+
+
+def resume() -> None:
+    """Undo ``pause()``."""
+    global _paused
+    _paused = False
+
+
+def _piece(level: int, text: str) -> None:
+    local = _local
+    if level != _continued:
+        if local.partial:  # a line without its end, followed by a new one: don't glue them
+            _flush()
+        local.level = level
+    text = local.partial + text
+    *lines, local.partial = text.split("\n")
+    for line in lines:
+        if line:
+            _line(local.level, line)
+
+
+def _flush() -> None:
+    line, _local.partial = _local.partial, ""
+    _line(_local.level, line)
+
+
+def _line(level: int, line: str) -> None:
+    for lines in _local.captures:
+        if len(lines) >= _KEEP:
+            del lines[0]
+        lines.append(line)
+    if _paused:
+        return
+    number = _levels.get(level, 20)
+    for sink in list(_sinks):
+        sink(number, line)
+    logging = sys.modules.get("logging")
+    if logging is not None:
+        logger = logging.getLogger(LOGGER)
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())  # else logging's last resort prints warnings on stderr
+        logger.log(number, "%s", line)

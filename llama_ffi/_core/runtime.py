@@ -1,0 +1,87 @@
+"""Start libllama once per process, in the only safe order, and end with it.
+
+1. Find and open the libraries; refuse a ggml that would take our symbols.
+2. Prove that they match the bindings.
+3. The log callback, before anything can print.
+4. The CPU back end. With *no* back end registered, ``llama_backend_init`` and others search the current
+   folder for libraries and run what they find, so it must be there before any of them is called.
+5. ``llama_backend_init``.
+
+At exit: stop running calls, free what is idle, leave the rest, and let C log into the void.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .._lib import load, search, verify
+from ..errors import LibraryLoadError
+from . import binding, handle, logs
+from .functions import Functions
+
+_EXIT_WAIT = 2.0
+"""Seconds that the exit waits for running calls to notice their cancel flag."""
+
+cancel_hooks: list[Callable[[], None]] = []
+"""Called at exit, each to make running calls of its kind stop."""
+
+
+@dataclass(frozen=True)
+class LibraryInfo:
+    """The library in use."""
+
+    libraries: search.LibrarySet
+    version: str
+    """what ``llama_version`` says"""
+    commit: str
+    """llama.cpp's commit, 40 hexadecimal digits"""
+    found_via: str
+    """the step of the search that found it"""
+    verified_by: str
+    """how it was proven to match the bindings"""
+
+
+def start(explicit: str | os.PathLike[str] | None) -> binding.Binding:
+    """Do all the steps; called once, by ``binding.active()``."""
+    from .._abi import enums, manifest
+    from .._abi._ffi import ffi
+
+    load.refuse_global_ggml(ffi)
+    libraries = search.find(explicit)
+    opened = load.Opened(ffi, libraries)
+    verified_by = verify.verify(libraries, manifest)
+    lib = Functions(ffi, opened, manifest.FUNCTIONS, manifest.UNAVAILABLE, manifest.COMMIT)
+    logs.install(ffi, lib, _log_levels(enums))
+    _register_cpu(ffi, lib, libraries)
+    lib.llama_backend_init()
+    version = ffi.string(lib.llama_version()).decode("utf-8", "replace")
+    commit = str((libraries.manifest or {}).get("commit", ""))
+    info = LibraryInfo(libraries, version, commit, libraries.found_via, verified_by)
+    atexit.register(_exit, ffi, lib)
+    return binding.Binding(ffi, lib, enums, manifest, info)
+
+
+def _log_levels(enums: Any) -> dict[str, int]:
+    return {member.name: int(member) for member in enums.CLASSES["ggml_log_level"]}
+
+
+def _register_cpu(ffi: Any, lib: Any, libraries: search.LibrarySet) -> None:
+    """Load the back-end modules by absolute path, the CPU last; a build without modules has its CPU linked in."""
+    for name in sorted(libraries.modules, key=lambda each: each == "cpu"):
+        path = libraries.modules[name]
+        ffi.dlopen(str(path))  # its OSError says why; ggml_backend_load says nothing in release builds
+        if lib.ggml_backend_load(os.fsencode(path)) == ffi.NULL:
+            raise LibraryLoadError(f"{path} is not a ggml back end of this version")
+    if lib.ggml_backend_reg_count() == 0:
+        raise LibraryLoadError(f"{libraries.folder} has no CPU back end: neither linked in nor as a module")
+
+
+def _exit(ffi: Any, lib: Any) -> None:
+    for stop in cancel_hooks:
+        stop()
+    handle.close_all(_EXIT_WAIT)
+    logs.uninstall(ffi, lib)

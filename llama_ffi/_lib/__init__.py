@@ -1,0 +1,1 @@
+"""Find the library, open it, prove that it matches the bindings."""

@@ -1,0 +1,112 @@
+"""Open the libraries: by absolute path, dependencies first, for this process's life.
+
+RTLD_LOCAL keeps our symbols to ourselves; the private SONAMEs of our builds keep another ggml's
+libraries from being taken for ours. What neither can prevent is a ggml that somebody opened with
+RTLD_GLOBAL: the loader would bind *our* libllama to *its* functions. That is refused.
+Nothing is ever dlclosed: threads, callbacks and finalizers may still point into it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import ForeignGgmlError, LibraryLoadError
+from .search import ORDER, LibrarySet
+
+_LAZY = frozenset({"mtmd"})
+"""Opened on first use: most programs never do."""
+
+
+class Opened:
+    """The opened libraries of one build, by key."""
+
+    def __init__(self, ffi: Any, libraries: LibrarySet) -> None:
+        self._ffi = ffi
+        self.set = libraries
+        self._open: dict[str, Any] = {}
+        self._flags = 0 if sys.platform == "win32" else ffi.RTLD_NOW | ffi.RTLD_LOCAL
+        for key in ORDER:
+            if key in libraries.files and key not in _LAZY:
+                self.get(key)
+
+    def get(self, key: str) -> Any | None:
+        """Return the cffi library for ``key``, opening it if need be; None if this build has none.
+
+        Raises:
+            LibraryLoadError: the loader refuses the file.
+        """
+        library = self._open.get(key)
+        if library is None and key in self.set.files:
+            path = self.set.files[key]
+            try:
+                library = self._ffi.dlopen(str(path), self._flags)
+            except OSError as error:
+                raise LibraryLoadError(_why(path, error)) from error
+            self._open[key] = library
+        return library
+
+    def keys(self) -> list[str]:
+        """Return the keys of this build's libraries, dependencies first."""
+        return [key for key in ORDER if key in self.set.files]
+
+
+def refuse_global_ggml(ffi: Any) -> None:
+    """Raise if the process already offers ggml's symbols to everybody.
+
+    Raises:
+        ForeignGgmlError: with the file that holds them.
+    """
+    if sys.platform == "win32":
+        return  # no global symbol name space there
+    everybody = ffi.dlopen(None)
+    try:
+        address = ffi.addressof(everybody, "ggml_backend_reg_count")
+    except AttributeError:
+        return
+    raise ForeignGgmlError(
+        f"another ggml is loaded with its symbols global, from {_file_of(int(ffi.cast('uintptr_t', address)))}; our "
+        f"libllama would call into it. Import llama_ffi first, or open that library without RTLD_GLOBAL"
+    )
+
+
+def _file_of(address: int) -> str:
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+            for line in maps:
+                span, *rest = line.split(None, 5)
+                low, high = (int(part, 16) for part in span.split("-"))
+                if low <= address < high and len(rest) == 5:
+                    return rest[4].strip()
+    except OSError:
+        pass
+    return "a file that this system doesn't name"
+
+
+def _why(path: Path, error: OSError) -> str:
+    words = str(error)
+    if "undefined symbol" in words:
+        hint = "it was linked against other versions of its neighbours: build them together"
+    elif "GLIBC" in words:
+        hint = "it needs a newer glibc than this system has: build it here (`pip install --no-binary llama-ffi llama-ffi`)"
+    elif "wrong ELF class" in words or "invalid ELF header" in words or "file too short" in words:
+        hint = "the file is damaged or for another machine"
+    elif "cannot open shared object file" in words:
+        hint = "it or a library that it needs is missing"
+    else:
+        hint = f"the loader refuses it on {os.uname().machine if hasattr(os, 'uname') else sys.platform}"
+    return f"{path} can't be loaded: {words} ({hint})"
+
+
+def missing_symbol(name: str, libraries: LibrarySet, ours: str) -> str:
+    """Return the sentence that says that ``libraries`` lacks the function ``name``."""
+    theirs = (libraries.manifest or {}).get("commit", "of unknown version")
+    return (
+        f"{name} is not in {libraries.files['llama'].parent} (llama.cpp {str(theirs)[:12]}, found via "
+        f"{libraries.found_via}); the bindings were made for llama.cpp {ours[:12]}. "
+        f"Use a matching library, or make bindings for it with `llama-ffi bind`"
+    )
+
+

@@ -1,0 +1,76 @@
+"""What llama.cpp prints.
+
+Every line goes to ``logging.getLogger("llama_ffi")`` at its own level and nowhere else: nothing appears
+unless the program configures :mod:`logging` or calls :func:`to_file`. Errors carry the lines that
+belong to them in ``.log`` in any case.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import TracebackType
+from typing import IO
+
+from ._core import logs
+
+_NAMES = {10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR"}
+
+
+def pause() -> None:
+    """Drop llama.cpp's lines until :func:`resume`; errors still carry theirs.
+
+    Threads: any, at any time; affects the whole process.
+    """
+    logs.pause()
+
+
+def resume() -> None:
+    """Deliver llama.cpp's lines again.
+
+    Threads: any, at any time.
+    """
+    logs.resume()
+
+
+class LogFile:
+    """A file that llama.cpp's lines are appended to, until it is closed."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._lock = threading.Lock()
+        self._file: IO[str] | None = open(self.path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+        logs.add_sink(self._write)
+
+    def _write(self, level: int, line: str) -> None:
+        with self._lock:
+            if self._file is not None:
+                self._file.write(f"{_NAMES.get(level, level)} {line}\n")
+
+    def close(self) -> None:
+        """Stop writing and close the file; a second call does nothing."""
+        logs.remove_sink(self._write)
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def __enter__(self) -> LogFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def to_file(path: str | os.PathLike[str]) -> LogFile:
+    """Append llama.cpp's lines to a file as well, one line each with its level in front.
+
+    Returns:
+        the open file; ``close()`` it, use it in a ``with``, or leave it open to the end of the process.
+
+    Raises:
+        OSError: the file can't be opened for appending.
+
+    Threads: any; lines of several threads don't mix.
+    """
+    return LogFile(path)
