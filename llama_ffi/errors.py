@@ -221,4 +221,8 @@ class RpcWorkerLostError(LlamaError, ConnectionError):
     """An RPC worker went away while a model was using it."""
 
 
-__all__ = [name for name, value in list(globals().items()) if isinstance(value, type) and issubclass(value, LlamaError)]
+__all__ = [
+    name
+    for name, value in list(globals().items())
+    if isinstance(value, type) and issubclass(value, LlamaError)
+]

@@ -69,7 +69,9 @@ def _as_view(values: Int32s, what: str) -> memoryview | None:
     except TypeError:
         if isinstance(values, Iterable):
             return None
-        raise ArgumentTypeError(f"{what} must be a sequence of integers, not {type(values).__name__}") from None
+        raise ArgumentTypeError(
+            f"{what} must be a sequence of integers, not {type(values).__name__}"
+        ) from None
     if isinstance(values, bytes | bytearray):
         raise ArgumentTypeError(f"{what} must be a sequence of token ids, not {type(values).__name__}")
     if view.ndim != 1:

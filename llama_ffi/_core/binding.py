@@ -23,7 +23,9 @@ class Binding:
 
     __slots__ = ("NULL", "enums", "ffi", "info", "lib", "manifest")
 
-    def __init__(self, ffi: Any, lib: Functions, enums: ModuleType, manifest: ModuleType, info: LibraryInfo) -> None:
+    def __init__(
+        self, ffi: Any, lib: Functions, enums: ModuleType, manifest: ModuleType, info: LibraryInfo
+    ) -> None:
         self.ffi = ffi
         self.lib: Any = lib
         self.enums: Any = enums

@@ -16,7 +16,9 @@ INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 UINT32_MAX = 2**32 - 1
 
 
-def integer(name: str, value: SupportsIndex, low: int = INT32_MIN, high: int = INT32_MAX, why: str = "") -> int:
+def integer(
+    name: str, value: SupportsIndex, low: int = INT32_MIN, high: int = INT32_MAX, why: str = ""
+) -> int:
     """Return ``value`` as an int in [low, high]; bool counts as a mistake, numpy integers are fine."""
     if isinstance(value, bool):
         raise ArgumentTypeError(f"{name} must be an integer, not {value}")
@@ -30,7 +32,13 @@ def integer(name: str, value: SupportsIndex, low: int = INT32_MIN, high: int = I
 
 
 def real(
-    name: str, value: SupportsFloat, low: float = -math.inf, high: float = math.inf, *, finite: bool = True, why: str = ""
+    name: str,
+    value: SupportsFloat,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    finite: bool = True,
+    why: str = "",
 ) -> float:
     """Return ``value`` as a float in [low, high]; NaN never passes, infinity only with ``finite=False``."""
     if isinstance(value, str | bytes):
@@ -60,13 +68,17 @@ def token(value: SupportsIndex, n_vocab: int, name: str = "token") -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        raise ArgumentTypeError(f"{name} must be a token id (an integer), not {type(value).__name__}") from None
+        raise ArgumentTypeError(
+            f"{name} must be a token id (an integer), not {type(value).__name__}"
+        ) from None
     if not 0 <= number < n_vocab:
         raise TokenRangeError(f"{name} is {number}; the vocabulary has the ids 0 to {n_vocab - 1}")
     return number
 
 
-def sequence(value: SupportsIndex, n_seq_max: int, name: str = "seq_id", *, any_below_zero: bool = False) -> int:
+def sequence(
+    value: SupportsIndex, n_seq_max: int, name: str = "seq_id", *, any_below_zero: bool = False
+) -> int:
     """Return a sequence id in [0, n_seq_max); with ``any_below_zero`` -1 stands for every sequence."""
     try:
         number = operator.index(value)

@@ -17,7 +17,9 @@ from ..errors import MissingFunctionError
 class Functions:
     """The C functions and constants of one opened build; attributes are C names."""
 
-    def __init__(self, ffi: Any, opened: Opened, home: Mapping[str, str], unavailable: Mapping[str, str], commit: str) -> None:
+    def __init__(
+        self, ffi: Any, opened: Opened, home: Mapping[str, str], unavailable: Mapping[str, str], commit: str
+    ) -> None:
         self._ffi = ffi
         self._opened = opened
         self._home = home
@@ -45,7 +47,9 @@ class Functions:
         """
         library = self._opened.get(key)
         if library is None:
-            raise MissingFunctionError(f"this build has no library {key!r}; it has {', '.join(self._opened.keys())}")
+            raise MissingFunctionError(
+                f"this build has no library {key!r}; it has {', '.join(self._opened.keys())}"
+            )
         return library
 
     def where(self, name: str) -> str | None:
@@ -95,5 +99,7 @@ def table(functions: Functions) -> dict[str, str]:
         if key is not None:
             result[name] = opened.set.files[key].name
         else:
-            result[name] = functions._unavailable.get(name) or missing_symbol(name, opened.set, functions._commit)
+            result[name] = functions._unavailable.get(name) or missing_symbol(
+                name, opened.set, functions._commit
+            )
     return result

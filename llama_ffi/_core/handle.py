@@ -40,7 +40,9 @@ class _Record:
 
     __slots__ = ("address", "destroy", "generation", "handle", "keep", "leak")
 
-    def __init__(self, address: Any, destroy: Callable[[Any], object], keep: list[Any], handle: Handle) -> None:
+    def __init__(
+        self, address: Any, destroy: Callable[[Any], object], keep: list[Any], handle: Handle
+    ) -> None:
         self.address = address
         self.destroy = destroy
         self.keep = keep
@@ -196,6 +198,7 @@ class Handle:
         self._finalizer.detach()
         _records.pop(id(self._record), None)
         by.keep(*self._record.keep)
+        self._record.keep.clear()
         self._end(ConsumedError, f"this {self.name} belongs to a {by.name} now")
         return pointer
 

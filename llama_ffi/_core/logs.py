@@ -54,7 +54,9 @@ def install(ffi: Any, lib: Any, levels: dict[str, int]) -> None:
             return
         try:
             _piece(level, string(text).decode("utf-8", "replace"))
-        except BaseException as error:  # a broken handler must not print from inside C; Ctrl-C must not be lost there
+        except (
+            BaseException
+        ) as error:  # a broken handler must not print from inside C; Ctrl-C must not be lost there
             _local.raised = error
 
     _callback = ffi.callback("ggml_log_callback", receive)

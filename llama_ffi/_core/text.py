@@ -54,8 +54,14 @@ def encode_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes], what:
     try:
         native = os.fspath(path)
     except TypeError:
-        raise ArgumentTypeError(f"{what} must be a str, bytes or path object, not {type(path).__name__}") from None
-    data = native.encode("utf-8", "surrogatepass") if os.name == "nt" and isinstance(native, str) else os.fsencode(native)
+        raise ArgumentTypeError(
+            f"{what} must be a str, bytes or path object, not {type(path).__name__}"
+        ) from None
+    data = (
+        native.encode("utf-8", "surrogatepass")
+        if os.name == "nt" and isinstance(native, str)
+        else os.fsencode(native)
+    )
     if b"\0" in data:
         raise InvalidArgumentError(f"{what} holds a NUL: {native!r}")
     if not data:

@@ -108,5 +108,3 @@ def missing_symbol(name: str, libraries: LibrarySet, ours: str) -> str:
         f"{libraries.found_via}); the bindings were made for llama.cpp {ours[:12]}. "
         f"Use a matching library, or make bindings for it with `llama-ffi bind`"
     )
-
-

@@ -76,7 +76,9 @@ def at(place: Path, found_via: str) -> LibrarySet:
         files = _by_name(folder)
         if chosen is not None:
             files["llama"] = chosen
-    missing = [str(files.get(key, folder / f"<lib{key}>")) for key in REQUIRED if not _is_file(files.get(key))]
+    missing = [
+        str(files.get(key, folder / f"<lib{key}>")) for key in REQUIRED if not _is_file(files.get(key))
+    ]
     if missing:
         raise LibraryLoadError(f"{found_via} names {place}, but there is no {' and no '.join(missing)}")
     return LibrarySet(folder, files, found_via, manifest, modules)
@@ -100,7 +102,9 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
         if not all(isinstance(name, str) and os.path.basename(name) == name for name in names.values()):
             raise ValueError("a library's name is not a plain file name")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LibraryLoadError(f"the build manifest {path} is damaged ({error}); build or install again") from error
+        raise LibraryLoadError(
+            f"the build manifest {path} is damaged ({error}); build or install again"
+        ) from error
     if manifest.get("format") != 1:
         raise LibraryLoadError(
             f"the build manifest {path} has format {manifest.get('format')!r}, this llama_ffi reads format 1; "
