@@ -22,7 +22,7 @@ Int32s = Any
 
 
 def int32_view(values: Int32s, what: str = "tokens") -> memoryview:
-    """Return a contiguous memoryview of int32 over ``values``: a view where they are int32 already, else a copy.
+    """Return a contiguous memoryview of int32: over ``values`` themselves where they are int32, else a copy.
 
     Raises:
         ArgumentTypeError: ``values`` isn't one-dimensional or holds something else than integers.
@@ -53,14 +53,18 @@ def floats_to_numpy(ffi: Any, pointer: Any, *shape: int) -> NDArray[np.float32]:
     count = 1
     for extent in shape:
         count *= extent
-    return np.frombuffer(ffi.buffer(pointer, 4 * count), dtype=np.float32).reshape(shape).copy()
+    rows: NDArray[np.float32] = (
+        np.frombuffer(ffi.buffer(pointer, 4 * count), np.float32).reshape(shape).copy()
+    )
+    return rows
 
 
 def int32_to_numpy(ffi: Any, pointer: Any, count: int) -> NDArray[np.int32]:
     """Return a copy of ``count`` int32 at ``pointer``."""
     import numpy as np
 
-    return np.frombuffer(ffi.buffer(pointer, 4 * count), dtype=np.int32).copy()
+    row: NDArray[np.int32] = np.frombuffer(ffi.buffer(pointer, 4 * count), np.int32).copy()
+    return row
 
 
 def _as_view(values: Int32s, what: str) -> memoryview | None:

@@ -54,5 +54,5 @@ class BusyLock:
 
     def _message(self, name: str) -> str:
         if self._holder == _get_ident():
-            return f"this {name} is inside a call of this very thread; a callback can't use the object that called it"
-        return f"another thread is inside a call on this {name}; give each thread its own, or take turns with a lock"
+            return f"this {name} is inside a call of this very thread; a callback can't use what called it"
+        return f"another thread is inside a call on this {name}; give each thread its own, or take turns"

@@ -89,7 +89,7 @@ def sequence(
     if not 0 <= number < n_seq_max:
         every = ", or -1 for all" if any_below_zero else ""
         raise SequenceRangeError(
-            f"{name} is {number}; this context has the sequences 0 to {n_seq_max - 1}{every} (n_seq_max={n_seq_max})"
+            f"{name} is {number}; the sequences are 0 to {n_seq_max - 1}{every} (n_seq_max={n_seq_max})"
         )
     return number
 
@@ -100,7 +100,7 @@ def position(name: str, value: SupportsIndex | None) -> int:
 
 
 def choice(name: str, value: Any, allowed: dict[str, Any]) -> Any:
-    """Return what ``value`` names in ``allowed`` (case doesn't matter), or ``value`` if it is one of its values."""
+    """Return what ``value`` names in ``allowed`` (in any case), or ``value`` if it is one of its values."""
     if isinstance(value, str):
         wanted = value.lower()
         if wanted in allowed:

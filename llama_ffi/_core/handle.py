@@ -203,7 +203,7 @@ class Handle:
         return pointer
 
     def poison(self, why: str) -> None:
-        """Mark the C object as unusable after an abort inside it: only ``close()`` works, and memory is leaked."""
+        """Mark the C object as unusable after an abort inside it: only ``close()`` works, and leaks."""
         self._record.leak = True
         self._end(PoisonedError, f"this {self.name} can't be used any more, only closed: {why}")
 
@@ -258,7 +258,7 @@ def handles() -> list[Handle]:
 
 
 def close_all(timeout: float) -> None:
-    """Drop every handle's pointer: what is idle is freed, what is in use after ``timeout`` seconds is left alone."""
+    """Drop every handle's pointer: frees what is idle, leaves alone what is still in use after ``timeout`` s."""
     global _exited
     deadline = time.monotonic() + timeout
     for handle in handles():

@@ -70,7 +70,7 @@ def _log_levels(enums: Any) -> dict[str, int]:
 
 
 def _register_cpu(ffi: Any, lib: Any, libraries: search.LibrarySet) -> None:
-    """Load the back-end modules by absolute path, the CPU last; a build without modules has its CPU linked in."""
+    """Load the back-end modules by absolute path, the CPU last; without modules the CPU is linked in."""
     for name in sorted(libraries.modules, key=lambda each: each == "cpu"):
         path = libraries.modules[name]
         ffi.dlopen(str(path))  # its OSError says why; ggml_backend_load says nothing in release builds

@@ -25,8 +25,8 @@ def encode(text: str | bytes | bytearray | memoryview, what: str = "text") -> by
             return text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise InvalidArgumentError(
-                f"{what} holds a lone surrogate (U+{ord(text[error.start]):04X} at index {error.start}), which has "
-                f'no UTF-8; encode it yourself, e.g. with errors="replace", and pass bytes'
+                f"{what} holds a lone surrogate (U+{ord(text[error.start]):04X} at index {error.start}), "
+                f'which has no UTF-8; encode it yourself, e.g. with errors="replace", and pass bytes'
             ) from None
     if isinstance(text, bytes):
         return text
@@ -50,7 +50,7 @@ def encode_c(text: str | bytes, what: str = "text") -> bytes:
 
 
 def encode_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes], what: str = "path") -> bytes:
-    """Return ``path`` in the encoding in which libllama opens files: UTF-8 on Windows, the file system's elsewhere."""
+    """Return ``path`` as libllama wants it: UTF-8 on Windows, the file system's encoding elsewhere."""
     try:
         native = os.fspath(path)
     except TypeError:

@@ -67,8 +67,8 @@ def refuse_global_ggml(ffi: Any) -> None:
     except AttributeError:
         return
     raise ForeignGgmlError(
-        f"another ggml is loaded with its symbols global, from {_file_of(int(ffi.cast('uintptr_t', address)))}; our "
-        f"libllama would call into it. Import llama_ffi first, or open that library without RTLD_GLOBAL"
+        f"another ggml is loaded with its symbols global, from {_file_of(int(ffi.cast('uintptr_t', address)))}; "
+        f"our libllama would call into it. Import llama_ffi first, or open that library without RTLD_GLOBAL"
     )
 
 
@@ -90,7 +90,7 @@ def _why(path: Path, error: OSError) -> str:
     if "undefined symbol" in words:
         hint = "it was linked against other versions of its neighbours: build them together"
     elif "GLIBC" in words:
-        hint = "it needs a newer glibc than this system has: build it here (`pip install --no-binary llama-ffi llama-ffi`)"
+        hint = "it needs a newer glibc than this system has: build it here, from source"
     elif "wrong ELF class" in words or "invalid ELF header" in words or "file too short" in words:
         hint = "the file is damaged or for another machine"
     elif "cannot open shared object file" in words:

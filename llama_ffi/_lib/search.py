@@ -107,7 +107,7 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
         ) from error
     if manifest.get("format") != 1:
         raise LibraryLoadError(
-            f"the build manifest {path} has format {manifest.get('format')!r}, this llama_ffi reads format 1; "
+            f"the build manifest {path} has format {manifest.get('format')!r}, this llama_ffi reads 1; "
             f"upgrade llama-ffi or rebuild the library"
         )
     return dict(manifest)

@@ -42,21 +42,21 @@ def verify(libraries: LibrarySet, manifest: Any) -> str:
     built = libraries.manifest
     if built is None:
         raise AbiMismatchError(
-            f"{libraries.files['llama']} (found via {libraries.found_via}) has no manifest.json beside it that says "
-            f"what it was built from, so its struct layouts can't be compared with the bindings. Build it with "
+            f"{libraries.files['llama']} (found via {libraries.found_via}) has no manifest.json beside it that "
+            f"says what it was built from, so its layouts can't be compared with the bindings. Build it with "
             f"`pip install .` in a checkout, or unset {libraries.found_via} to use the bundled library"
         )
-    if built.get("headers_sha256") == manifest.HEADERS_SHA256:
-        if built.get("probe_sha256") == manifest.LAYOUT_SHA256.get(data_model()):
-            return "build manifest: headers and the compiler's layout are equal"
+    same_layout = built.get("probe_sha256") == manifest.LAYOUT_SHA256.get(data_model())
+    if same_layout and built.get("headers_sha256") == manifest.HEADERS_SHA256:
+        return "build manifest: headers and the compiler's layout are equal"
     found = _read_probe(libraries, built)
     differences = compare(_expected(manifest), found)
     if differences:
         more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
         raise AbiMismatchError(
-            f"{libraries.files['llama']} (llama.cpp {str(built.get('commit'))[:12]}, found via {libraries.found_via}) "
-            f"doesn't match the bindings (llama.cpp {manifest.COMMIT[:12]}): {'; '.join(differences[:_SHOWN])}{more}. "
-            f"Use a library of the same version, or make bindings for this one with `llama-ffi bind`"
+            f"{libraries.files['llama']} (llama.cpp {str(built.get('commit'))[:12]}, found via "
+            f"{libraries.found_via}) doesn't match the bindings (llama.cpp {manifest.COMMIT[:12]}): "
+            f"{'; '.join(differences[:_SHOWN])}{more}. Use a library of the same version, or make bindings for this one with `llama-ffi bind`"
         )
     return "build manifest: other headers, equal layout in everything the bindings use"
 
@@ -73,8 +73,8 @@ def _read_probe(libraries: LibrarySet, built: Mapping[str, Any]) -> Mapping[str,
         return found
     except (OSError, ValueError) as error:
         raise AbiMismatchError(
-            f"the compiler's layout {path} can't be used ({error}), and the headers of this library differ from the "
-            f"bindings'; build or install it again"
+            f"the compiler's layout {path} can't be used ({error}), and the headers of this library differ "
+            f"from the bindings'; build or install it again"
         ) from error
 
 

@@ -71,5 +71,5 @@ def test_choice() -> None:
     assert check.choice("type_k", "F16", allowed) == 1
     assert check.choice("type_k", 8, allowed) == 8
     for wrong in ("q9", 2, True, None):
-        with pytest.raises(InvalidArgumentError, match="type_k is .*choose one of: f16, q8_0"):
+        with pytest.raises(InvalidArgumentError, match=r"type_k is .*choose one of: f16, q8_0"):
             check.choice("type_k", wrong, allowed)

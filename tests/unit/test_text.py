@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_paths() -> None:
 def test_decoder_gives_the_same_text_however_bytes_are_cut(data: bytes, cuts: list[int]) -> None:
     decoder = Utf8Decoder()
     borders = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    pieces = [decoder.feed(data[a:b]) for a, b in zip(borders, borders[1:], strict=False)]
+    pieces = [decoder.feed(data[a:b]) for a, b in itertools.pairwise(borders)]
     text = "".join(pieces) + decoder.flush()
     assert text == data.decode("utf-8", "replace")
     for piece in pieces:
