@@ -258,7 +258,7 @@ def handles() -> list[Handle]:
 
 
 def close_all(timeout: float) -> None:
-    """Drop every handle's pointer: frees what is idle, leaves alone what is still in use after ``timeout`` s."""
+    """Drop every handle's pointer: frees what is idle, leaves what is in use after ``timeout`` s."""
     global _exited
     deadline = time.monotonic() + timeout
     for handle in handles():

@@ -66,8 +66,9 @@ def refuse_global_ggml(ffi: Any) -> None:
         address = ffi.addressof(everybody, "ggml_backend_reg_count")
     except AttributeError:
         return
+    file = _file_of(int(ffi.cast("uintptr_t", address)))
     raise ForeignGgmlError(
-        f"another ggml is loaded with its symbols global, from {_file_of(int(ffi.cast('uintptr_t', address)))}; "
+        f"another ggml is loaded with its symbols global, from {file}; "
         f"our libllama would call into it. Import llama_ffi first, or open that library without RTLD_GLOBAL"
     )
 

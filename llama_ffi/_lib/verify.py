@@ -42,8 +42,8 @@ def verify(libraries: LibrarySet, manifest: Any) -> str:
     built = libraries.manifest
     if built is None:
         raise AbiMismatchError(
-            f"{libraries.files['llama']} (found via {libraries.found_via}) has no manifest.json beside it that "
-            f"says what it was built from, so its layouts can't be compared with the bindings. Build it with "
+            f"{libraries.files['llama']} (found via {libraries.found_via}) has no manifest.json beside it "
+            f"that says what it was built from, so its layouts can't be compared with the bindings. Build it with "
             f"`pip install .` in a checkout, or unset {libraries.found_via} to use the bundled library"
         )
     same_layout = built.get("probe_sha256") == manifest.LAYOUT_SHA256.get(data_model())
@@ -56,7 +56,8 @@ def verify(libraries: LibrarySet, manifest: Any) -> str:
         raise AbiMismatchError(
             f"{libraries.files['llama']} (llama.cpp {str(built.get('commit'))[:12]}, found via "
             f"{libraries.found_via}) doesn't match the bindings (llama.cpp {manifest.COMMIT[:12]}): "
-            f"{'; '.join(differences[:_SHOWN])}{more}. Use a library of the same version, or make bindings for this one with `llama-ffi bind`"
+            f"{'; '.join(differences[:_SHOWN])}{more}. "
+            f"Use a library of the same version, or make bindings for this one with `llama-ffi bind`"
         )
     return "build manifest: other headers, equal layout in everything the bindings use"
 

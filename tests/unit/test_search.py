@@ -102,7 +102,7 @@ def test_the_current_folder_is_never_searched(monkeypatch: pytest.MonkeyPatch, t
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"format": 2}, "has format 2, this llama_ffi reads format 1"),
+        ({"format": 2}, "has format 2, this llama_ffi reads 1"),
         ({"libraries": {"llama": "../evil.so"}}, "not a plain file name"),
         ({"libraries": None}, "damaged"),
     ],
