@@ -1,0 +1,32 @@
+"""Hatchling's build hook: build the libraries, put them into the wheel or (editable) into the sources."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+# Hatchling loads this file by its path: its neighbours are importable only from the project's root.
+_ROOT = str(Path(__file__).resolve().parent.parent)
+if _ROOT not in sys.path:
+    sys.path.insert(0, _ROOT)
+
+from build_backends import build, settings, stage, tags  # noqa: E402
+
+NATIVE = "llama_ffi/_native"
+
+
+class NativeLibrariesHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Adds the libraries of the chosen back end."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build and add the libraries; `version` is "standard" or "editable"."""
+        result = build.build(settings.current())
+        build_data["pure_python"] = False
+        build_data["tag"] = tags.wheel_tag()
+        if version == "editable":
+            stage.publish(result, Path(self.root) / NATIVE)
+        else:
+            build_data["force_include"][str(result)] = NATIVE

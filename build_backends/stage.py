@@ -1,0 +1,112 @@
+"""Gather what a build made into one folder: libraries, probe, licences and the manifest that names them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from build_backends.errors import BuildError
+from build_backends.source import Source
+
+MANIFEST = "manifest.json"
+PROBE = "probe.json"
+LICENSES = "licenses"
+FORMAT = 1
+
+
+def canonical(text: str) -> bytes:
+    """Return JSON in the one form that is hashed: sorted keys, no spaces, no line end."""
+    return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":")).encode()
+
+
+def run_probe(program: Path) -> bytes:
+    """Run the compiled probe and return its report; raise BuildError if it does not run."""
+    try:
+        done = subprocess.run([str(program)], capture_output=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildError(f"The layout probe could not be run: {error}") from None
+    if done.returncode != 0:
+        raise BuildError(f"The layout probe ended with status {done.returncode}.")
+    return canonical(done.stdout.decode())
+
+
+def copy_licenses(root: Path, target: Path) -> None:
+    """Copy every licence of the tree, named after the folder it stands in."""
+    target.mkdir()
+    for pattern in ("LICENSE*", "licenses/LICENSE*", "vendor/**/LICENSE*"):
+        for file in sorted(root.glob(pattern)):
+            parts = file.relative_to(root).parts
+            owner = "-".join(parts[1:-1]) if parts[0] == "vendor" else "llama.cpp"
+            shutil.copyfile(file, target / f"{owner}-{parts[-1]}")
+
+
+def stage(
+    built: Mapping[str, Any], source: Source, backend: str, flags: Sequence[str], target: Path
+) -> dict[str, Any]:
+    """Fill the new folder `target` from what cmake reported in `built`; return the manifest."""
+    target.mkdir(parents=True)
+    files: dict[str, dict[str, str]] = {}
+    for kind in ("libraries", "modules"):
+        files[kind] = {}
+        for name, path in built[kind].items():
+            library = Path(path)
+            if library.exists():  # a target that was not asked for is reported too
+                files[kind][name] = library.name
+                shutil.copyfile(library, target / library.name)
+                (target / library.name).chmod(0o755)
+    copy_licenses(source.root, target / LICENSES)
+    probe = run_probe(Path(built["probe"])) if built["probe"] else None
+    if probe is not None:
+        (target / PROBE).write_bytes(probe)
+    manifest = {
+        "format": FORMAT,
+        "commit": source.commit,
+        "llama_version": built["version"],
+        "backend": backend,
+        "tree_sha256": source.tree_sha256,
+        "headers_sha256": source.headers_sha256,
+        "probe_sha256": hashlib.sha256(probe).hexdigest() if probe is not None else None,
+        **files,
+        "flags": list(flags),
+        "compiler": built["compiler"],
+        "system": built["system"],
+    }
+    (target / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return manifest
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder if it is there."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def is_complete(folder: Path) -> bool:
+    """Tell whether `folder` holds a manifest and every file that it names."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        named = [*manifest["libraries"].values(), *manifest["modules"].values()]
+    except (OSError, ValueError, KeyError):
+        return False
+    named += [PROBE] if manifest.get("probe_sha256") else []
+    return manifest.get("format") == FORMAT and all((folder / name).is_file() for name in named)
+
+
+def publish(staged: Path, target: Path) -> None:
+    """Make `target` a copy of `staged` in one step; a process that has the old files open keeps them."""
+    if is_complete(target) and (target / MANIFEST).read_bytes() == (staged / MANIFEST).read_bytes():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+        new, old = Path(scratch) / "new", Path(scratch) / "old"
+        shutil.copytree(staged, new)
+        if target.exists():
+            os.replace(target, old)
+        os.replace(new, target)
