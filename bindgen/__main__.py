@@ -1,0 +1,52 @@
+"""`python -m bindgen`: generate the bindings, check them, and answer questions about them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import BindgenError
+from .files import drift, render, write
+from .pipeline import ROOT, find_source, load
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except BindgenError as error:
+        print(f"bindgen: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bindgen", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    generate = commands.add_parser("generate", help="write the generated files")
+    generate.set_defaults(run=_generate)
+    check = commands.add_parser("check", help="show how the generated files differ from what would be generated")
+    check.set_defaults(run=_check)
+    for command in (generate, check):
+        command.add_argument("--source", metavar="DIR", help="the llama.cpp source; default: the pinned one")
+        command.add_argument("--root", metavar="DIR", type=Path, default=ROOT, help="the repository (default: this one)")
+    return parser
+
+
+def _generate(arguments: argparse.Namespace) -> int:
+    written = write(render(load(find_source(arguments.source))), arguments.root)
+    print("\n".join(f"wrote {path}" for path in written) or "everything is up to date")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    lines = list(drift(render(load(find_source(arguments.source))), arguments.root))
+    sys.stdout.writelines(lines)
+    return 1 if lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""One emitter, one file: each turns the analysed headers into the text of one generated file."""

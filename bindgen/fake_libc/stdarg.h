@@ -1,0 +1,2 @@
+#pragma once
+typedef struct bindgen_va_list *va_list;

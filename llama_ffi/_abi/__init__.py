@@ -1,0 +1,1 @@
+"""Generated bindings; see `bindgen`.  Nothing here is edited by hand."""
