@@ -1,0 +1,89 @@
+"""The same greedy loop three times: in C, on `llama_ffi.raw`, and as `llama_ffi.generate`.
+
+Each takes the prompt, then produces `n` tokens and their text; the time is that of the second part.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import llama_ffi
+from llama_ffi.raw import ffi, lib
+
+from .c_loop import CLoop
+
+PROMPT = "Once upon a time there was"
+N_CTX = 1024
+
+
+class Loops:
+    """One model, one context and one greedy chain, driven by each of the loops in turn."""
+
+    def __init__(self, path: Path, n_threads: int) -> None:
+        self.n_threads = n_threads
+        self.model = llama_ffi.Model.load(path, n_gpu_layers=0)
+        self.context = self.model.context(n_ctx=N_CTX, n_threads=n_threads, n_threads_batch=n_threads)
+        self.chain = llama_ffi.SamplerChain()
+        self.chain.add_greedy()
+        self.prompt = self.model.vocab.tokenize(PROMPT)
+        self._c_loop = CLoop()
+
+    def c(self, n: int) -> tuple[float, bytes]:
+        return self._c_loop(self.context.ptr, self.chain.ptr, self.prompt, n)
+
+    def raw(self, n: int) -> tuple[float, bytes]:
+        """Run the loop as a user of `llama_ffi.raw` writes it."""
+        ctx, sampler = self.context.ptr, self.chain.ptr
+        decode, sample, to_piece = lib.llama_decode, lib.llama_sampler_sample, lib.llama_token_to_piece
+        unpack = ffi.unpack
+        vocab = lib.llama_model_get_vocab(lib.llama_get_model(ctx))
+        lib.llama_memory_clear(lib.llama_get_memory(ctx), True)
+        prompt = ffi.new("llama_token[]", self.prompt)
+        if decode(ctx, lib.llama_batch_get_one(prompt, len(self.prompt))) != 0:
+            raise RuntimeError("llama_decode failed")
+        token = ffi.new("llama_token[1]")
+        one = lib.llama_batch_get_one(token, 1)
+        piece = ffi.new("char[256]")
+        text: list[bytes] = []
+        start = time.perf_counter()
+        for _ in range(n):
+            token[0] = chosen = sample(sampler, ctx, -1)
+            text.append(unpack(piece, to_piece(vocab, chosen, piece, 256, 0, False)))
+            if decode(ctx, one) != 0:
+                raise RuntimeError("llama_decode failed")
+        return time.perf_counter() - start, b"".join(text)
+
+    def safe(self, n: int) -> tuple[float, bytes]:
+        """Run the loop on the safe layer's `Context.decode`, with the C calls for the rest."""
+        ctx, sampler = self.context.ptr, self.chain.ptr
+        sample, to_piece, unpack = lib.llama_sampler_sample, lib.llama_token_to_piece, ffi.unpack
+        vocab = lib.llama_model_get_vocab(lib.llama_get_model(ctx))
+        self.context.memory.clear()
+        self.context.decode(llama_ffi.Batch.from_tokens(self.prompt))
+        decode = self.context.decode
+        batch = llama_ffi.Batch(1)
+        piece = ffi.new("char[256]")
+        text: list[bytes] = []
+        start = time.perf_counter()
+        for position in range(len(self.prompt), len(self.prompt) + n):
+            chosen = sample(sampler, ctx, -1)
+            text.append(unpack(piece, to_piece(vocab, chosen, piece, 256, 0, False)))
+            batch.clear()
+            batch.add(chosen, position, [0], logits=True)
+            decode(batch)
+        return time.perf_counter() - start, b"".join(text)
+
+    def generate(self, n: int) -> tuple[float, bytes]:
+        """Run `llama_ffi.generate`; its first token, which waits for context and prompt, is not timed."""
+        pieces = llama_ffi.generate(
+            PROMPT, model=self.model, max_tokens=n + 1, temp=0.0, n_ctx=N_CTX, n_threads=self.n_threads
+        )
+        text = [next(pieces)]
+        start = time.perf_counter()
+        text.extend(pieces)
+        return time.perf_counter() - start, "".join(text).encode()
+
+    def by_name(self, name: str) -> Any:
+        return getattr(self, name)

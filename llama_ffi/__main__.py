@@ -1,0 +1,8 @@
+"""`python -m llama_ffi` is the command `llama-ffi`."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""Text for a terminal: one line, no control characters, sizes a person can read."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """Return `text` with everything escaped that a terminal would obey: it may be a stranger's metadata."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(text: str) -> str:
+    """Return `text` as one printable line, its lines joined by semicolons."""
+    return printable("; ".join(line.strip() for line in text.splitlines() if line.strip()))
+
+
+def shorten(text: str, longest: int) -> str:
+    """Return `text`, cut to `longest` characters with an ellipsis."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def size(n_bytes: int) -> str:
+    """Return a number of bytes with a binary unit."""
+    value = float(n_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
