@@ -65,7 +65,7 @@ class Functions:
         library = self._opened.get(key)
         try:
             return library is not None and getattr(library, name) is not None
-        except AttributeError:
+        except (AttributeError, self._ffi.error):  # not declared; declared, but not in this file
             return False
 
     def _find(self, name: str) -> Any:

@@ -64,7 +64,7 @@ def refuse_global_ggml(ffi: Any) -> None:
     everybody = ffi.dlopen(None)
     try:
         address = ffi.addressof(everybody, "ggml_backend_reg_count")
-    except AttributeError:
+    except ffi.error:
         return
     file = _file_of(int(ffi.cast("uintptr_t", address)))
     raise ForeignGgmlError(

@@ -43,7 +43,7 @@ def verify(libraries: LibrarySet, manifest: Any) -> str:
     if built is None:
         raise AbiMismatchError(
             f"{libraries.files['llama']} (found via {libraries.found_via}) has no manifest.json beside it "
-            f"that says what it was built from, so its layouts can't be compared with the bindings. Build it with "
+            f"that says what it was built from, so its layouts can't be compared with ours. Build it with "
             f"`pip install .` in a checkout, or unset {libraries.found_via} to use the bundled library"
         )
     same_layout = built.get("probe_sha256") == manifest.LAYOUT_SHA256.get(data_model())
