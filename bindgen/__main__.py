@@ -10,6 +10,7 @@ from pathlib import Path
 from .errors import BindgenError
 from .files import drift, render, write
 from .pipeline import ROOT, find_source, load
+from .probe import check as judge
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,11 +29,20 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     generate = commands.add_parser("generate", help="write the generated files")
     generate.set_defaults(run=_generate)
-    check = commands.add_parser("check", help="show how the generated files differ from what would be generated")
+    check = commands.add_parser(
+        "check", help="show how the generated files differ from what would be generated"
+    )
     check.set_defaults(run=_check)
-    for command in (generate, check):
+    probe = commands.add_parser(
+        "probe", help="let the C compiler and cffi judge every size, offset, value and type"
+    )
+    probe.set_defaults(run=_probe)
+    for command in (generate, check, probe):
         command.add_argument("--source", metavar="DIR", help="the llama.cpp source; default: the pinned one")
-        command.add_argument("--root", metavar="DIR", type=Path, default=ROOT, help="the repository (default: this one)")
+    for command in (generate, check):
+        command.add_argument(
+            "--root", metavar="DIR", type=Path, default=ROOT, help="the repository (default: this one)"
+        )
     return parser
 
 
@@ -46,6 +56,13 @@ def _check(arguments: argparse.Namespace) -> int:
     lines = list(drift(render(load(find_source(arguments.source))), arguments.root))
     sys.stdout.writelines(lines)
     return 1 if lines else 0
+
+
+def _probe(arguments: argparse.Namespace) -> int:
+    source = find_source(arguments.source)
+    names, differences = judge(load(source), source)
+    print("\n".join([*differences, f"{names} names compared, {len(differences)} differences"]))
+    return 1 if differences else 0
 
 
 if __name__ == "__main__":

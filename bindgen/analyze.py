@@ -90,7 +90,9 @@ def analyze(unit: Unit, config: Config, commit: str, headers_sha256: str) -> Bin
     """Sort the declarations of `unit` into bound and skipped."""
     analysis = _Analysis(Scope.of(unit, LP64))
     bound = [kept for d in unit.declarations if (kept := analysis.keep(d)) is not None]
-    skipped = sorted([*unit.skipped, *analysis.skipped], key=lambda s: (s.location.file, s.location.line, s.name))
+    skipped = sorted(
+        [*unit.skipped, *analysis.skipped], key=lambda s: (s.location.file, s.location.line, s.name)
+    )
     result = Unit(tuple(bound), tuple(skipped))
     return Bindings(result, Scope.of(result, LP64), config, commit, headers_sha256)
 
@@ -112,13 +114,15 @@ class _Analysis:
         if isinstance(declaration, Typedef):
             return self._typedef(declaration)
         if isinstance(declaration, Variable):
-            problem = self._problem(declaration.type)
-            return declaration if not problem else self._skip("variable", declaration.name, problem, declaration)
-        problem = self._function_problem(declaration)
-        return declaration if not problem else self._skip("function", declaration.name, problem, declaration)
+            kind, problem = "variable", self._problem(declaration.type)
+        else:
+            kind, problem = "function", self._function_problem(declaration)
+        if problem is None:
+            return declaration
+        self._skip(kind, declaration.name, problem, declaration.location)
+        return None
 
-    def _skip(self, kind: str, name: str, reason: str, at: Declaration | Location) -> None:
-        location = at if isinstance(at, Location) else at.location
+    def _skip(self, kind: str, name: str, reason: str, location: Location) -> None:
         self.skipped.append(Skipped(kind, name, reason, location))
 
     def _record(self, record: Record) -> Record:
@@ -157,7 +161,7 @@ class _Analysis:
         reason_here = self._problem(typedef.type, by_value=False)
         if reason_here:
             self._dropped[typedef.name] = reason_here
-            self._skip("typedef", typedef.name, reason_here, typedef)
+            self._skip("typedef", typedef.name, reason_here, typedef.location)
             return None
         return typedef
 
@@ -169,7 +173,10 @@ class _Analysis:
         return self._signature_problem(function.type)
 
     def _signature_problem(self, type: FunctionType) -> str | None:
-        for what, part in (("result", type.result), *((f"parameter {p.name or '?'}", p.type) for p in type.params)):
+        for what, part in (
+            ("result", type.result),
+            *((f"parameter {p.name or '?'}", p.type) for p in type.params),
+        ):
             if part == Primitive("void"):
                 continue
             reason = self._problem(part) or self._passing_problem(part)
@@ -198,7 +205,11 @@ class _Analysis:
             return self._problem(type.base, by_value)
         if isinstance(type, Primitive):
             known = type.name == "void" or number(type.name, LP64) is not None
-            return None if known and not (by_value and type.name == "void") else f"type {type.name!r} is not supported"
+            return (
+                None
+                if known and not (by_value and type.name == "void")
+                else f"type {type.name!r} is not supported"
+            )
         if isinstance(type, Named):
             return self._named_problem(type.name, by_value)
         if isinstance(type, Pointer):

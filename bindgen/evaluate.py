@@ -11,7 +11,6 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Union
 
 from pycparser import c_ast
 
@@ -19,7 +18,6 @@ from .errors import BindgenError
 from .ir import Type
 from .scope import NoLayout, Scope
 
-Value = Union["Integer", float, str]
 Typer = Callable[[c_ast.Node], Type]
 
 _INTEGER = re.compile(r"(0[xX][0-9a-fA-F]+|0[bB][01]+|\d+)([uUlL]*)$")
@@ -81,6 +79,9 @@ class Integer:
     def promoted(self) -> Integer:
         """Return the value after C's integer promotions."""
         return self if self.size >= 4 else Integer(self.value)
+
+
+Value = Integer | float | str
 
 
 class Evaluator:

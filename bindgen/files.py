@@ -10,9 +10,12 @@ from pathlib import Path
 from .analyze import Bindings
 from .emit.enums import emit_enums, emit_enums_stub
 from .emit.ffi_module import emit_ffi_module
+from .emit.guard import emit_guard_calls
 from .emit.manifest import emit_layout, emit_manifest
 from .emit.probe import emit_probe
 from .emit.stubs import emit_stubs
+from .guard import guarded_functions, load_guard
+from .pipeline import ROOT
 from .report import emit_report
 from .seal import is_intact, seal
 
@@ -30,7 +33,12 @@ EMITTERS = {
 
 def render(bindings: Bindings) -> dict[str, str]:
     """Return the text of every generated file, sealed, by its path in the repository."""
-    return {path: seal(emit(bindings), Path(path).suffix) for path, emit in EMITTERS.items()}
+    texts = {path: emit(bindings) for path, emit in EMITTERS.items()}
+    guarded = guarded_functions(bindings, ROOT / "llama_ffi")
+    homes = {function.name: bindings.library_of(function) for function in guarded}
+    texts["build_backends/native/guard/calls.cpp"] = emit_guard_calls(guarded, homes)
+    texts["llama_ffi/_abi/_guard.py"] = emit_ffi_module(load_guard(ROOT))
+    return {path: seal(text, Path(path).suffix) for path, text in texts.items()}
 
 
 def write(rendered: dict[str, str], root: Path) -> list[str]:
@@ -64,5 +72,8 @@ def drift(rendered: dict[str, str], root: Path) -> Iterator[str]:
         if current and not is_intact(current):
             yield f"{path}: the seal is broken, this file was edited by hand\n"
         yield from difflib.unified_diff(
-            current.splitlines(keepends=True), text.splitlines(keepends=True), f"{path} (now)", f"{path} (generated)"
+            current.splitlines(keepends=True),
+            text.splitlines(keepends=True),
+            f"{path} (now)",
+            f"{path} (generated)",
         )

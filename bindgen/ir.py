@@ -7,7 +7,6 @@ Every declaration carries the place it came from, so that any later complaint ca
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Inline:
     definition: Record | Enum
 
 
-Type = Union[Primitive, Named, Tagged, Qualified, Pointer, Array, FunctionType, Inline]
+Type = Primitive | Named | Tagged | Qualified | Pointer | Array | FunctionType | Inline
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ class Skipped:
     location: Location
 
 
-Declaration = Union[Record, Enum, Typedef, Function, Variable, Constant]
+Declaration = Record | Enum | Typedef | Function | Variable | Constant
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ def facts(bindings: Bindings, model: DataModel) -> Facts:
             "fields": {field: [offset, size, spell(type)] for field, offset, size, type in layout.fields},
         }
     enums = {
-        name: {"size": 4, "members": {m.name: m.value for m in enum.members}} for name, enum in bindings.named_enums()
+        name: {"size": 4, "members": {m.name: m.value for m in enum.members}}
+        for name, enum in bindings.named_enums()
     }
     constants: Facts = {c.name: c.value for c in bindings.unit.constants}
     constants.update((m.name, m.value) for m in bindings.loose_members())
@@ -42,7 +43,9 @@ def facts(bindings: Bindings, model: DataModel) -> Facts:
         "enums": enums,
         "constants": constants,
         "functions": {f.name: signature(f) for f in bindings.unit.functions},
-        "typedefs": {t.name: scope.size_align(t.type)[0] for t in bindings.unit.typedefs if sized(scope, t.name)},
+        "typedefs": {
+            t.name: scope.size_align(t.type)[0] for t in bindings.unit.typedefs if sized(scope, t.name)
+        },
     }
 
 

@@ -7,7 +7,6 @@ and cut from the members what they all begin with.
 from __future__ import annotations
 
 import keyword
-import os
 from collections.abc import Sequence
 
 from .ir import Enum
@@ -25,9 +24,15 @@ def member_names(enum: str, members: Sequence[str]) -> dict[str, str]:
     """Return the Python name of every member, by its C name, in the given order."""
     prefix = f"{enum.upper()}_"
     if not all(member.startswith(prefix) for member in members):
-        common = os.path.commonprefix(list(members)) if len(members) > 1 else ""
-        prefix = common[: common.rfind("_") + 1]
+        prefix = _common_prefix(members) if len(members) > 1 else ""
     return {member: safe(member.removeprefix(prefix)) for member in members}
+
+
+def _common_prefix(names: Sequence[str]) -> str:
+    """Return what all names begin with, up to and including an underscore."""
+    first, last = min(names), max(names)
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[: first.rfind("_", 0, length) + 1]
 
 
 def is_flags(enum: Enum) -> bool:

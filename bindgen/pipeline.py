@@ -11,7 +11,9 @@ from pathlib import Path
 
 from .analyze import Bindings, analyze
 from .config import LLAMA_CPP, Config
+from .cplusplus import cplusplus_only
 from .errors import BindgenError
+from .ir import Unit
 from .models import LP64
 from .parse import parse
 from .preprocess import preprocess
@@ -70,4 +72,8 @@ def load(source: Path, config: Config = LLAMA_CPP, commit: str | None = None) ->
         raise BindgenError(f"{source} has no {', '.join(missing)}")
     preprocessed = preprocess(source, [h.path for h in config.headers], config.include_dirs(source))
     unit = parse(preprocessed, LP64)
-    return analyze(unit, config, pinned_commit() if commit is None else commit, headers_sha256(source, config))
+    hidden = [skipped for header in config.headers for skipped in cplusplus_only(source, header.path)]
+    unit = Unit(unit.declarations, (*unit.skipped, *hidden))
+    return analyze(
+        unit, config, pinned_commit() if commit is None else commit, headers_sha256(source, config)
+    )

@@ -24,7 +24,14 @@ from .ir import Location
 FAKE_LIBC = Path(__file__).resolve().parent / "fake_libc"
 
 # What a header may ask about its compiler: GNU C11 on a 64-bit Unix, with nothing of the machine's own.
-_PREDEFINED = ("-undef", "-std=c11", "-D__GNUC__=4", "-D__LP64__=1", "-D__SIZEOF_POINTER__=8", "-D__CHAR_BIT__=8")
+_PREDEFINED = (
+    "-undef",
+    "-std=c11",
+    "-D__GNUC__=4",
+    "-D__LP64__=1",
+    "-D__SIZEOF_POINTER__=8",
+    "-D__CHAR_BIT__=8",
+)
 _COMPILERS = ("cc", "gcc", "clang")
 _VALUE_MARK = "__bindgen_value__"
 
@@ -109,7 +116,9 @@ def _run(text: str, flags: Sequence[str], source: Path) -> str:
     except OSError as error:
         raise BindgenError(f"cannot run the C preprocessor {command[0]!r}: {error}") from error
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()[-1:]
+        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()[
+            -1:
+        ]
         raise BindgenError("the C preprocessor says: " + " | ".join(lines).replace(f"{source}{os.sep}", ""))
     return done.stdout
 

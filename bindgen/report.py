@@ -19,7 +19,13 @@ def emit_report(bindings: Bindings) -> str:
         "| header | functions | structs | enums | typedefs | constants |",
         "|---|--:|--:|--:|--:|--:|",
     ]
-    columns: list[tuple[Declaration, ...]] = [unit.functions, unit.records, unit.enums, unit.typedefs, unit.constants]
+    columns: list[tuple[Declaration, ...]] = [
+        unit.functions,
+        unit.records,
+        unit.enums,
+        unit.typedefs,
+        unit.constants,
+    ]
     counts = [Counter(d.location.file for d in column) for column in columns]
     for header in bindings.config.headers:
         out.append(f"| {header.path} | " + " | ".join(str(count[header.path]) for count in counts) + " |")

@@ -71,7 +71,12 @@ def emit_enums(bindings: Bindings) -> str:
 
 def emit_enums_stub(bindings: Bindings) -> str:
     """Return the source of `enums.pyi`."""
-    out = ["from collections.abc import Mapping", "from enum import IntEnum, IntFlag", "from typing import Final", ""]
+    out = [
+        "from collections.abc import Mapping",
+        "from enum import IntEnum, IntFlag",
+        "from typing import Final",
+        "",
+    ]
     for c_name, enum in bindings.named_enums():
         names = member_names(c_name, [m.name for m in enum.members])
         out.append(f"class {class_name(c_name)}({'IntFlag' if is_flags(enum) else 'IntEnum'}):")

@@ -22,6 +22,10 @@ _HELPERS = r"""
 #include <stddef.h>
 #include <stdio.h>
 
+#if defined(__GNUC__)
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+#endif
+
 #if defined(_WIN32)
 #define DATA_MODEL "llp64"
 #else
@@ -41,7 +45,9 @@ static void integer(const char *before, const char *name, unsigned long long bit
         printf("%s\"%s\":%llu", before, name, bits);
     }
 }
-#define INTEGER(before, name, value) integer(before, name, (unsigned long long) (value), (value) < 0)
+/* Below 1 and not 0: compilers warn about "unsigned < 0" but not about this. */
+#define INTEGER(before, name, value) \
+    integer(before, name, (unsigned long long) (value), (value) < 1 && (value) != 0)
 
 static void text(const char *before, const char *name, const char *value) {
     printf("%s\"%s\":\"", before, name);
@@ -71,7 +77,9 @@ def emit_probe(bindings: Bindings) -> str:
         _structs(bindings),
         _typedefs(bindings),
     ]
-    main = "\nint main(void) {\n    putchar('{');\n" + "".join(parts) + "    putchar('}');\n    return 0;\n}\n"
+    main = (
+        "\nint main(void) {\n    putchar('{');\n" + "".join(parts) + "    putchar('}');\n    return 0;\n}\n"
+    )
     return "\n".join(includes) + "\n" + _HELPERS + main
 
 
@@ -117,7 +125,9 @@ def _structs(bindings: Bindings) -> str:
     out = ['    fputs(",\\"structs\\":{", stdout);\n']
     for comma, name in _commas(records):
         fields = {field: type for field, _, _, type in scope.layout(records[name]).fields}
-        out.append(f'    printf("{comma}\\"{name}\\":{{\\"align\\":%d,\\"fields\\":{{", (int) _Alignof({name}));\n')
+        out.append(
+            f'    printf("{comma}\\"{name}\\":{{\\"align\\":%d,\\"fields\\":{{", (int) _Alignof({name}));\n'
+        )
         for inner, field in _commas(fields):
             out.append(f'    printf("{inner}\\"{field}\\":[%llu,%llu,", {_place(name, field)});\n')
             out.append(f"    fputs({_field_judge(name, field, fields[field])}, stdout);\n    putchar(']');\n")

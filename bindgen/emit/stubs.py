@@ -148,7 +148,9 @@ class FFI:
     def release(self, cdata: _CData) -> None: ...
     def new_handle(self, obj: object) -> void_p: ...
     def from_handle(self, handle: _CData) -> Any: ...
-    def callback(self, cdecl: str | _CType, python_callable: Any = ..., error: Any = ..., onerror: Any = ...) -> Any: ...
+    def callback(
+        self, cdecl: str | _CType, python_callable: Any = ..., error: Any = ..., onerror: Any = ...
+    ) -> Any: ...
     def dlopen(self, name: str | None | _CData, flags: int = ...) -> Any: ...
     def dlclose(self, lib: Any) -> None: ...
     def list_types(self) -> tuple[list[str], list[str], list[str]]: ...
@@ -170,7 +172,9 @@ class _Stubs:
         self.bindings = bindings
         self.scope: Scope = bindings.scope
         # A method of `Lib` hides the struct of the same name there: such structs get an alias.
-        self._hidden = {f.name for f in bindings.unit.functions} & {_bare(n) for n, _ in bindings.named_records()}
+        self._hidden = {f.name for f in bindings.unit.functions} & {
+            _bare(n) for n, _ in bindings.named_records()
+        }
 
     def lines(self) -> list[str]:
         """Return all lines of the stub."""
@@ -183,7 +187,9 @@ class _Stubs:
             out += self._record(_bare(name), record)
         out += self._typedefs()
         out += ["", "class Lib:", '    """Every C function under its name, and the constants."""', ""]
-        out += [f"    {_safe(name)}: Final[{type(value).__name__}]" for name, value in constants(self.bindings)]
+        out += [
+            f"    {_safe(name)}: Final[{type(value).__name__}]" for name, value in constants(self.bindings)
+        ]
         out += [f"    {m.name}: Final[int]" for _, enum in self.bindings.named_enums() for m in enum.members]
         out += [f"    {v.name}: {self._result(v.type)}" for v in self.bindings.unit.variables]
         out += [line for f in self.bindings.unit.functions for line in self._function(f)]
@@ -236,16 +242,21 @@ class _Stubs:
         return out
 
     def _function(self, function: Function) -> list[str]:
-        params = [f"{_param_name(p.name, i)}: {self._param(p.type)}" for i, p in enumerate(function.type.params)]
+        params = [
+            f"{_param_name(p.name, i)}: {self._param(p.type)}" for i, p in enumerate(function.type.params)
+        ]
         tail = [*(["/"] if params else []), *(["*args: CData"] if function.type.variadic else [])]
         result = self._result(function.type.result)
         head = f"    def {function.name}("
         one = f"{head}{', '.join(['self', *params, *tail])}) -> {result}: ..."
         if len(one) <= 110:
             return [one]
-        return [head, *(f"        {part}," for part in ["self", *params, *tail[:1]]), *(
-            f"        {part}," for part in tail[1:]
-        ), f"    ) -> {result}: ..."]
+        return [
+            head,
+            *(f"        {part}," for part in ["self", *params, *tail[:1]]),
+            *(f"        {part}," for part in tail[1:]),
+            f"    ) -> {result}: ...",
+        ]
 
     def _param(self, type: Type) -> str:
         """Return what a parameter accepts: cffi converts bytes, lists and files on the way in."""
@@ -323,7 +334,9 @@ class _Stubs:
 def _all_types(bindings: Bindings) -> list[Type]:
     unit = bindings.unit
     types: list[Type] = [Tagged(r.kind, r.tag) for r in unit.records if r.tag and r.fields is None]
-    types += [t.type for t in unit.typedefs] + [f.type for f in unit.functions] + [v.type for v in unit.variables]
+    types += (
+        [t.type for t in unit.typedefs] + [f.type for f in unit.functions] + [v.type for v in unit.variables]
+    )
     return types + [f.type for _, record in bindings.named_records() for f in record.fields or ()]
 
 

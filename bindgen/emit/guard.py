@@ -1,0 +1,55 @@
+"""The guarded form of every C function that the safe layer calls: the same signature, inside the guard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..ir import Function, Primitive
+from ..spell import spell
+
+_HEAD = """\
+#include "guard.hpp"
+
+#include "ggml-backend.h"
+#include "ggml-cpu.h"
+#include "ggml-opt.h"
+#include "gguf.h"
+#include "llama.h"
+
+#if defined(__GNUC__)
+#    pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+#endif
+
+namespace llama_ffi {
+
+namespace {
+"""
+
+_LIBRARIES = frozenset({"llama", "ggml", "ggml-base", "ggml-cpu"})
+"""What the guard is linked with."""
+
+
+def emit_guard_calls(functions: Iterable[Function], library_of: dict[str, str]) -> str:
+    """Return the source of `calls.cpp` for `functions`; those of other libraries are passed over."""
+    chosen = [function for function in functions if library_of[function.name] in _LIBRARIES]
+    out = [_HEAD]
+    out += [_wrapper(function) for function in chosen]
+    out.append("} // namespace\n\nconst GuardedFunction guarded_functions[] = {")
+    out += [f'    {{ "{f.name}", reinterpret_cast<void *>(guarded_{f.name}) }},' for f in chosen]
+    out.append(
+        "};\n\nconst unsigned guarded_function_count = sizeof(guarded_functions) / sizeof(guarded_functions[0]);"
+    )
+    out.append("\n} // namespace llama_ffi")
+    return "\n".join(out) + "\n"
+
+
+def _wrapper(function: Function) -> str:
+    params = [] if _takes_nothing(function) else function.type.params
+    declared = ", ".join(spell(param.type, f"a{i}") for i, param in enumerate(params))
+    passed = ", ".join(f"a{i}" for i in range(len(params)))
+    head = spell(function.type.result, f"guarded_{function.name}({declared or 'void'})")
+    return f'{head} {{\n    return guarded("{function.name}", [&] {{ return {function.name}({passed}); }});\n}}\n'
+
+
+def _takes_nothing(function: Function) -> bool:
+    return [param.type for param in function.type.params] == [Primitive("void")]
