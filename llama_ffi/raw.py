@@ -36,12 +36,12 @@ def functions() -> dict[str, str]:
     """
     from ._core.functions import table
 
-    return table(binding.active().lib)
+    return table(binding.active().raw)
 
 
 def __getattr__(name: str) -> Any:
     if name == "ffi" or name == "lib":
         active = binding.active()
-        globals().update(ffi=active.ffi, lib=active.lib)
+        globals().update(ffi=active.ffi, lib=active.raw)
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -36,10 +36,7 @@ def emit_guard_calls(functions: Iterable[Function], library_of: dict[str, str]) 
     out += [_wrapper(function) for function in chosen]
     out.append("} // namespace\n\nconst GuardedFunction guarded_functions[] = {")
     out += [f'    {{ "{f.name}", reinterpret_cast<void *>(guarded_{f.name}) }},' for f in chosen]
-    out.append(
-        "};\n\nconst unsigned guarded_function_count = sizeof(guarded_functions) / sizeof(guarded_functions[0]);"
-    )
-    out.append("\n} // namespace llama_ffi")
+    out.append(f"}};\n\nconst unsigned guarded_function_count = {len(chosen)};\n\n}} // namespace llama_ffi")
     return "\n".join(out) + "\n"
 
 
@@ -48,7 +45,8 @@ def _wrapper(function: Function) -> str:
     declared = ", ".join(spell(param.type, f"a{i}") for i, param in enumerate(params))
     passed = ", ".join(f"a{i}" for i in range(len(params)))
     head = spell(function.type.result, f"guarded_{function.name}({declared or 'void'})")
-    return f'{head} {{\n    return guarded("{function.name}", [&] {{ return {function.name}({passed}); }});\n}}\n'
+    call = f"[&] {{ return {function.name}({passed}); }}"
+    return f'{head} {{\n    return guarded("{function.name}", {call});\n}}\n'
 
 
 def _takes_nothing(function: Function) -> bool:

@@ -15,19 +15,32 @@ from ..errors import AlreadyLoadedError
 
 if TYPE_CHECKING:
     from .functions import Functions
+    from .guard import Guard
     from .runtime import LibraryInfo
 
 
 class Binding:
-    """One llama.cpp: the bindings' modules and the library that was proven to match them."""
+    """One llama.cpp: the bindings' modules and the library that was proven to match them.
 
-    __slots__ = ("NULL", "enums", "ffi", "info", "lib", "manifest")
+    ``lib`` has the guarded functions, for the safe layer; ``raw`` the plain ones.
+    """
+
+    __slots__ = ("NULL", "enums", "ffi", "guard", "info", "lib", "manifest", "raw")
 
     def __init__(
-        self, ffi: Any, lib: Functions, enums: ModuleType, manifest: ModuleType, info: LibraryInfo
+        self,
+        ffi: Any,
+        lib: Any,
+        raw: Functions,
+        enums: ModuleType,
+        manifest: ModuleType,
+        info: LibraryInfo,
+        guard: Guard | None,
     ) -> None:
         self.ffi = ffi
-        self.lib: Any = lib
+        self.lib = lib
+        self.raw = raw
+        self.guard = guard
         self.enums: Any = enums
         self.manifest: Any = manifest
         self.info = info

@@ -20,6 +20,26 @@ class _Depth(threading.local):
 _thread = _Depth()
 
 
+def _no_guard(_depth: int) -> int:
+    return 0
+
+
+set_guard_depth: Callable[[int], int] = _no_guard
+"""Set by the guard: while Python runs, no assertion may unwind through the interpreter's frames."""
+
+
+def enter() -> int:
+    """Begin a callback on this thread; returns what ``leave`` needs."""
+    _thread.depth += 1
+    return set_guard_depth(0)
+
+
+def leave(guard_depth: int) -> None:
+    """End the callback that ``enter`` began."""
+    set_guard_depth(guard_depth)
+    _thread.depth -= 1
+
+
 def inside() -> bool:
     """Return whether a callback of ours is on this thread's stack."""
     return _thread.depth > 0
@@ -44,14 +64,14 @@ class Callback:
     def _call(self, *args: Any) -> Any:
         if self._error is not None:
             return self._on_error
-        _thread.depth += 1
+        guard_depth = enter()
         try:
             return self._function(*args)
         except BaseException as error:  # KeyboardInterrupt included: it must not be lost inside C
             self._error = error
             return self._on_error
         finally:
-            _thread.depth -= 1
+            leave(guard_depth)
 
     @property
     def failed(self) -> bool:

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..errors import ClosedError, ConsumedError, ForkedError, PoisonedError
+from ..errors import ClosedError, ConsumedError, ForkedError, NativeAbortError, PoisonedError
 from . import callbacks
 from .busy import BusyLock
 
@@ -117,8 +117,10 @@ class Handle:
                 raise self._unusable()
         return pointer
 
-    def __exit__(self, *_exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _tb: object) -> None:
         if self._lock is not None:
+            if kind is not None and issubclass(kind, NativeAbortError):
+                self.poison(str(error))
             self._lock.leave()
 
     @property

@@ -14,7 +14,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from . import callbacks
+
+if TYPE_CHECKING:
+    from .functions import Functions
+    from .guard import Guard
 
 LOGGER = "llama_ffi"
 Sink = Callable[[int, str], None]
@@ -42,7 +48,7 @@ _levels: dict[int, int] = {}
 _continued = 5
 
 
-def install(ffi: Any, lib: Any, levels: dict[str, int]) -> None:
+def install(ffi: Any, lib: Functions, guard: Guard | None, levels: dict[str, int]) -> None:
     """Make ``lib`` log to us; ``levels`` is the ggml_log_level enum, by C name without prefix."""
     global _callback, _continued
     _levels.update({levels[name]: number for name, number in _NUMBERS.items() if name in levels})
@@ -52,23 +58,31 @@ def install(ffi: Any, lib: Any, levels: dict[str, int]) -> None:
     def receive(level: int, text: Any, _user_data: Any) -> None:
         if _paused and not _local.captures:
             return
+        guard_depth = callbacks.enter()
         try:
             _piece(level, string(text).decode("utf-8", "replace"))
-        except (
-            BaseException
-        ) as error:  # a broken handler must not print from inside C; Ctrl-C must not be lost there
+        except BaseException as error:  # nothing may be printed inside C, and Ctrl-C not be lost there
             _local.raised = error
+        finally:
+            callbacks.leave(guard_depth)
 
     _callback = ffi.callback("ggml_log_callback", receive)
-    lib.llama_log_set(_callback, ffi.NULL)
+    if guard is None:
+        lib.llama_log_set(_callback, ffi.NULL)
+    else:
+        guard.lib.llama_ffi_log_to(guard.receiver(_callback))
+        lib.llama_log_set(ffi.cast("ggml_log_callback", guard.function("llama_ffi_log")), ffi.NULL)
 
 
-def uninstall(ffi: Any, lib: Any) -> None:
+def uninstall(ffi: Any, lib: Functions, guard: Guard | None) -> None:
     """Let C log into the void, for the time when Python can't be called any more.
 
-    NULL would mean stderr to llama.cpp. Any C function that ignores its arguments serves: the caller
-    cleans up on every platform we build for.
+    NULL would mean stderr to llama.cpp. Without the guard's own function any other that ignores its
+    arguments serves: the caller cleans up on every platform we build for.
     """
+    if guard is not None:
+        guard.lib.llama_ffi_log_to(ffi.NULL)
+        return
     nothing = ffi.cast("ggml_log_callback", ffi.addressof(lib.library("llama"), "llama_max_devices"))
     lib.llama_log_set(nothing, ffi.NULL)
 

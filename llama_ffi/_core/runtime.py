@@ -22,6 +22,7 @@ from .._lib import load, search, verify
 from ..errors import LibraryLoadError
 from . import binding, handle, logs
 from .functions import Functions
+from .guard import Guard, GuardedFunctions, open_guard
 
 _EXIT_WAIT = 2.0
 """Seconds that the exit waits for running calls to notice their cancel flag."""
@@ -55,14 +56,16 @@ def start(explicit: str | os.PathLike[str] | None) -> binding.Binding:
     opened = load.Opened(ffi, libraries)
     verified_by = verify.verify(libraries, manifest)
     lib = Functions(ffi, opened, manifest.FUNCTIONS, manifest.UNAVAILABLE, manifest.COMMIT)
-    logs.install(ffi, lib, _log_levels(enums))
+    guard = open_guard(libraries.files.get("guard"))
+    logs.install(ffi, lib, guard, _log_levels(enums))
     _register_cpu(ffi, lib, libraries)
     lib.llama_backend_init()
     version = ffi.string(lib.llama_version()).decode("utf-8", "replace")
     commit = str((libraries.manifest or {}).get("commit", ""))
     info = LibraryInfo(libraries, version, commit, libraries.found_via, verified_by)
-    atexit.register(_exit, ffi, lib)
-    return binding.Binding(ffi, lib, enums, manifest, info)
+    atexit.register(_exit, ffi, lib, guard)
+    safe = lib if guard is None else GuardedFunctions(ffi, lib, guard)
+    return binding.Binding(ffi, safe, lib, enums, manifest, info, guard)
 
 
 def _log_levels(enums: Any) -> dict[str, int]:
@@ -80,8 +83,8 @@ def _register_cpu(ffi: Any, lib: Any, libraries: search.LibrarySet) -> None:
         raise LibraryLoadError(f"{libraries.folder} has no CPU back end: neither linked in nor as a module")
 
 
-def _exit(ffi: Any, lib: Any) -> None:
+def _exit(ffi: Any, lib: Functions, guard: Guard | None) -> None:
     for stop in cancel_hooks:
         stop()
     handle.close_all(_EXIT_WAIT)
-    logs.uninstall(ffi, lib)
+    logs.uninstall(ffi, lib, guard)

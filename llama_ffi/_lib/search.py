@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import LibraryLoadError, LibraryNotFoundError
 
 BUNDLED = Path(__file__).resolve().parent.parent / "_native"
-ORDER = ("ggml-base", "ggml-cpu", "ggml-rpc", "ggml", "llama", "mtmd", "guard")
+ORDER = ("ggml-base", "ggml-cpu", "ggml-rpc", "ggml", "llama", "mtmd")
 """Our libraries, dependencies first."""
 
 REQUIRED = ("ggml-base", "ggml", "llama")

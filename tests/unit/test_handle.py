@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from cffi import FFI
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
@@ -268,5 +268,7 @@ class Lifetimes(RuleBasedStateMachine):
         assert self.world.mistakes == []
 
 
-Lifetimes.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Lifetimes.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
 TestLifetimes = Lifetimes.TestCase

@@ -107,23 +107,24 @@ bool llama_ffi_cancelled(void * flag) {
     return static_cast<std::atomic<unsigned char> *>(flag)->load(std::memory_order_relaxed) != 0;
 }
 
-static std::atomic<ggml_log_callback> log_receiver{ nullptr };
+static std::atomic<llama_ffi_log_receiver> log_receiver{ nullptr };
 
-void llama_ffi_log_to(ggml_log_callback receiver) {
+void llama_ffi_log_to(llama_ffi_log_receiver receiver) {
     log_receiver.store(receiver);
 }
 
-void llama_ffi_log(enum ggml_log_level level, const char * text, void * user_data) {
-    if (ggml_log_callback receiver = log_receiver.load()) {
+void llama_ffi_log(int level, const char * text, void * user_data) {
+    if (llama_ffi_log_receiver receiver = log_receiver.load()) {
         receiver(level, text, user_data);
     }
 }
 
-// So large that it comes back through a hidden pointer everywhere; the callee writes only what its own struct has.
+// So large that it comes back through a hidden pointer everywhere; the callee writes only what its own
+// struct has.
 struct Returned {
     unsigned char bytes[LLAMA_FFI_STRUCT_RETURN_SIZE];
 };
 
-void llama_ffi_struct_return(void (*function)(void), void * buffer) {
+void llama_ffi_struct_return(void * function, void * buffer) {
     new (buffer) Returned(reinterpret_cast<Returned (*)(void)>(function)());
 }

@@ -1,9 +1,8 @@
-/* What the guard library offers to Python; bindgen reads this header like llama.cpp's own. */
+/* What the guard library offers to Python. bindgen reads this header like llama.cpp's own, by itself: it
+   uses no type of llama.cpp. */
 
 #ifndef LLAMA_FFI_GUARD_API_H
 #define LLAMA_FFI_GUARD_API_H
-
-#include "ggml.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,15 +38,16 @@ LLAMA_FFI_GUARD_EXPORT int llama_ffi_guard_set_depth(int depth);
    graph, and wait for the interpreter lock each time. */
 LLAMA_FFI_GUARD_EXPORT bool llama_ffi_cancelled(void * flag);
 
-/* The log callback that llama.cpp keeps, because it outlives Python; and where it sends the lines:
-   NULL for nowhere. */
-LLAMA_FFI_GUARD_EXPORT void llama_ffi_log(enum ggml_log_level level, const char * text, void * user_data);
-LLAMA_FFI_GUARD_EXPORT void llama_ffi_log_to(ggml_log_callback receiver);
+/* The log callback that llama.cpp keeps, because it outlives Python; and where it sends the lines: NULL
+   for nowhere. */
+typedef void (*llama_ffi_log_receiver)(int level, const char * text, void * user_data);
+LLAMA_FFI_GUARD_EXPORT void llama_ffi_log(int level, const char * text, void * user_data);
+LLAMA_FFI_GUARD_EXPORT void llama_ffi_log_to(llama_ffi_log_receiver receiver);
 
 /* Calls `function`, which takes nothing and returns a struct by a hidden pointer, and lets it write into
    `buffer` of `LLAMA_FFI_STRUCT_RETURN_SIZE` bytes. On arm64 that pointer has a register of its own. */
 #define LLAMA_FFI_STRUCT_RETURN_SIZE 4096
-LLAMA_FFI_GUARD_EXPORT void llama_ffi_struct_return(void (*function)(void), void * buffer);
+LLAMA_FFI_GUARD_EXPORT void llama_ffi_struct_return(void * function, void * buffer);
 
 #ifdef __cplusplus
 }
