@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._core import binding
 from ._core.runtime import LibraryInfo
 
 
-@dataclass(frozen=True)
-class Device:
+class Device(NamedTuple):
     """One device that tensors can be placed on."""
 
     name: str

@@ -15,8 +15,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._lib import load, search, verify
 from ..errors import LibraryLoadError
@@ -31,8 +30,7 @@ cancel_hooks: list[Callable[[], None]] = []
 """Called at exit, each to make running calls of its kind stop."""
 
 
-@dataclass(frozen=True)
-class LibraryInfo:
+class LibraryInfo(NamedTuple):
     """The library in use."""
 
     libraries: search.LibrarySet
@@ -57,7 +55,7 @@ def start(explicit: str | os.PathLike[str] | None) -> binding.Binding:
     verified_by = verify.verify(libraries, manifest)
     lib = Functions(ffi, opened, manifest.FUNCTIONS, manifest.UNAVAILABLE, manifest.COMMIT)
     guard = open_guard(libraries.files.get("guard"))
-    logs.install(ffi, lib, guard, _log_levels(enums))
+    logs.install(ffi, lib, guard, _log_levels(ffi))
     _register_cpu(ffi, lib, libraries)
     lib.llama_backend_init()
     version = ffi.string(lib.llama_version()).decode("utf-8", "replace")
@@ -68,8 +66,9 @@ def start(explicit: str | os.PathLike[str] | None) -> binding.Binding:
     return binding.Binding(ffi, safe, lib, enums, manifest, info, guard)
 
 
-def _log_levels(enums: Any) -> dict[str, int]:
-    return {member.name: int(member) for member in enums.CLASSES["ggml_log_level"]}
+def _log_levels(ffi: Any) -> dict[str, int]:
+    values = ffi.typeof("enum ggml_log_level").relements  # not the Python enum: making the class costs more
+    return {name.removeprefix("GGML_LOG_LEVEL_"): value for name, value in values.items()}
 
 
 def _register_cpu(ffi: Any, lib: Any, libraries: search.LibrarySet) -> None:

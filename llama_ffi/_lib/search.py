@@ -10,9 +10,8 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import LibraryLoadError, LibraryNotFoundError
 
@@ -24,15 +23,14 @@ REQUIRED = ("ggml-base", "ggml", "llama")
 _SUFFIXES = {"darwin": (".dylib",), "win32": (".dll",)}.get(sys.platform, (".so",))
 
 
-@dataclass(frozen=True)
-class LibrarySet:
-    """The files of one libllama build."""
+class LibrarySet(NamedTuple):
+    """The files of one libllama build (a NamedTuple: importing dataclasses costs more than loading does)."""
 
     folder: Path
     files: Mapping[str, Path]
     found_via: str
-    manifest: Mapping[str, Any] | None = None
-    modules: Mapping[str, Path] = field(default_factory=dict)
+    manifest: Mapping[str, Any] | None
+    modules: Mapping[str, Path]
 
 
 def find(explicit: str | os.PathLike[str] | None = None) -> LibrarySet:

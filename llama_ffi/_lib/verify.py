@@ -9,7 +9,6 @@ first differences go into the error.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 import sys
@@ -63,6 +62,8 @@ def verify(libraries: LibrarySet, manifest: Any) -> str:
 
 
 def _read_probe(libraries: LibrarySet, built: Mapping[str, Any]) -> Mapping[str, Any]:
+    import hashlib
+
     path = libraries.folder / "probe.json"
     try:
         data = path.read_bytes()

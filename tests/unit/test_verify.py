@@ -39,7 +39,7 @@ def library(folder: Path, found: Any, headers: str = "h1", *, write: bool = True
     if write:
         (folder / "probe.json").write_bytes(text(found))
     manifest = {"commit": "b" * 40, "headers_sha256": headers, "probe_sha256": digest(found)}
-    return LibrarySet(folder, {"llama": folder / "libllama.so"}, "bundled", manifest)
+    return LibrarySet(folder, {"llama": folder / "libllama.so"}, "bundled", manifest, {})
 
 
 def test_equal_digests_need_no_probe_file(tmp_path: Path) -> None:
