@@ -24,6 +24,7 @@ from .ir import (
     Unit,
 )
 from .models import LP64, DataModel, Number, number
+from .spell import spell
 
 
 class NoLayout(BindgenError):
@@ -124,7 +125,7 @@ class Scope:
             return arithmetic.size, arithmetic.size
         record = self.record(type)
         if record is None or record.fields is None:
-            raise NoLayout(f"incomplete type {type}")
+            raise NoLayout(f"incomplete type {spell(type)}")
         layout = self.layout(record)
         return layout.size, layout.align
 
