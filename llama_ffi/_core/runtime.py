@@ -15,13 +15,16 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from .._lib import load, search, verify
+from .._lib import foreign, load, search, verify
 from ..errors import LibraryLoadError
 from . import binding, handle, logs
 from .functions import Functions
 from .guard import Guard, GuardedFunctions, open_guard
+
+_TINY_MODEL = Path(__file__).resolve().parent.parent / "data" / "tiny.gguf"
 
 _EXIT_WAIT = 2.0
 """Seconds that the exit waits for running calls to notice their cancel flag."""
@@ -52,14 +55,20 @@ def start(explicit: str | os.PathLike[str] | None) -> binding.Binding:
     load.refuse_global_ggml(ffi)
     libraries = search.find(explicit)
     opened = load.Opened(ffi, libraries)
-    verified_by = verify.verify(libraries, manifest)
     lib = Functions(ffi, opened, manifest.FUNCTIONS, manifest.UNAVAILABLE, manifest.COMMIT)
+    built = libraries.manifest
+    if built is None:
+        verified_by = foreign.prove_layout(ffi, lib, libraries)
+    else:
+        verified_by = verify.verify(libraries, built, manifest)
     guard = open_guard(libraries.files.get("guard"))
     logs.install(ffi, lib, guard, _log_levels(ffi))
     _register_cpu(ffi, lib, libraries)
     lib.llama_backend_init()
+    if built is None:
+        foreign.prove_effect(ffi, lib, _TINY_MODEL, libraries)
     version = ffi.string(lib.llama_version()).decode("utf-8", "replace")
-    commit = str((libraries.manifest or {}).get("commit", ""))
+    commit = str((built or {}).get("commit", ""))
     info = LibraryInfo(libraries, version, commit, libraries.found_via, verified_by)
     atexit.register(_exit, ffi, lib, guard)
     safe = lib if guard is None else GuardedFunctions(ffi, lib, guard)

@@ -29,8 +29,8 @@ def data_model() -> str:
     return "lp64" if struct.calcsize("P") == 8 else "ilp32"
 
 
-def verify(libraries: LibrarySet, manifest: Any) -> str:
-    """Compare the build manifest beside the library with the bindings' ``manifest`` module.
+def verify(libraries: LibrarySet, built: Mapping[str, Any], manifest: Any) -> str:
+    """Compare the build manifest ``built`` of a library with the bindings' ``manifest`` module.
 
     Returns:
         how it was verified, for ``llama-ffi info``.
@@ -38,13 +38,6 @@ def verify(libraries: LibrarySet, manifest: Any) -> str:
     Raises:
         AbiMismatchError: names the structs, fields, constants or enum members that differ.
     """
-    built = libraries.manifest
-    if built is None:
-        raise AbiMismatchError(
-            f"{libraries.files['llama']} (found via {libraries.found_via}) has no manifest.json beside it "
-            f"that says what it was built from, so its layouts can't be compared with ours. Build it with "
-            f"`pip install .` in a checkout, or unset {libraries.found_via} to use the bundled library"
-        )
     same_layout = built.get("probe_sha256") == manifest.LAYOUT_SHA256.get(data_model())
     if same_layout and built.get("headers_sha256") == manifest.HEADERS_SHA256:
         return "build manifest: headers and the compiler's layout are equal"

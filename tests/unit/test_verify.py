@@ -42,13 +42,18 @@ def library(folder: Path, found: Any, headers: str = "h1", *, write: bool = True
     return LibrarySet(folder, {"llama": folder / "libllama.so"}, "bundled", manifest, {})
 
 
+def check(libraries: LibrarySet) -> str:
+    assert libraries.manifest is not None
+    return verify(libraries, libraries.manifest, bindings())
+
+
 def test_equal_digests_need_no_probe_file(tmp_path: Path) -> None:
-    assert "equal" in verify(library(tmp_path, LAYOUT, write=False), bindings())
+    assert "equal" in check(library(tmp_path, LAYOUT, write=False))
 
 
 def test_other_headers_with_the_same_layout_pass(tmp_path: Path) -> None:
     found = {"struct": {**LAYOUT["struct"], "new": {"size": 4}}, "constant": {"MAGIC": 7}}
-    assert "other headers" in verify(library(tmp_path, found, "h2"), bindings())
+    assert "other headers" in check(library(tmp_path, found, "h2"))
 
 
 def test_a_moved_field_is_named(tmp_path: Path) -> None:
@@ -57,7 +62,7 @@ def test_a_moved_field_is_named(tmp_path: Path) -> None:
         "constant": {"MAGIC": 7},
     }
     with pytest.raises(AbiMismatchError) as caught:
-        verify(library(tmp_path, found, "h2"), bindings())
+        check(library(tmp_path, found, "h2"))
     message = str(caught.value)
     assert "struct batch fields n is [4, 4] in the library, [0, 4] in the bindings" in message
     assert "bbbbbbbbbbbb" in message and "aaaaaaaaaaaa" in message and "llama-ffi bind" in message
@@ -76,9 +81,9 @@ def test_a_changed_probe_file_is_refused(tmp_path: Path) -> None:
     libraries = library(tmp_path, LAYOUT, "h2")
     (tmp_path / "probe.json").write_bytes(text(LAYOUT).replace(b"7", b"8"))
     with pytest.raises(AbiMismatchError, match="SHA-256"):
-        verify(libraries, bindings())
+        check(libraries)
 
 
 def test_a_missing_probe_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AbiMismatchError, match=r"probe\.json can't be used"):
-        verify(library(tmp_path, LAYOUT, "h2", write=False), bindings())
+        check(library(tmp_path, LAYOUT, "h2", write=False))
