@@ -64,15 +64,25 @@ class Bindings:
         return {name: why for name, why in sorted(self.config.undefined.items()) if name in declared}
 
     def named_records(self) -> list[tuple[str, Record]]:
-        """Return every defined struct and union under its C spelling."""
-        found = [(f"{r.kind} {r.tag}", r) for r in self.unit.records]
-        found += [(t.name, d) for t, d in self._inline_typedefs() if isinstance(d, Record)]
-        return [(name, record) for name, record in found if record.fields is not None]
+        """Return every defined struct and union under its C spelling, in the order of declaration."""
+        found = []
+        for item in self.unit.declarations:
+            record = _definition(item)
+            if isinstance(record, Record) and record.fields is not None:
+                found.append(
+                    (item.name if isinstance(item, Typedef) else f"{record.kind} {record.tag}", record)
+                )
+        return found
 
     def named_enums(self) -> list[tuple[str, Enum]]:
         """Return every enum that has a name, by tag or typedef, under that bare name."""
-        found = [(e.tag, e) for e in self.unit.enums if e.tag is not None]
-        return found + [(t.name, d) for t, d in self._inline_typedefs() if isinstance(d, Enum)]
+        found = []
+        for item in self.unit.declarations:
+            enum = _definition(item)
+            name = item.name if isinstance(item, Typedef) else enum.tag if enum else None
+            if isinstance(enum, Enum) and name is not None:
+                found.append((name, enum))
+        return found
 
     def spell_enum(self, name: str) -> str:
         """Return the C spelling of an enum known by its bare name."""
@@ -82,8 +92,12 @@ class Bindings:
         """Return the members of enums without a name."""
         return [m for e in self.unit.enums if e.tag is None for m in e.members]
 
-    def _inline_typedefs(self) -> list[tuple[Typedef, Record | Enum]]:
-        return [(t, t.type.definition) for t in self.unit.typedefs if isinstance(t.type, Inline)]
+
+def _definition(item: Declaration) -> Record | Enum | None:
+    """Return the struct, union or enum that a declaration defines, under a tag or a typedef."""
+    if isinstance(item, Typedef):
+        return item.type.definition if isinstance(item.type, Inline) else None
+    return item if isinstance(item, (Record, Enum)) else None
 
 
 def analyze(unit: Unit, config: Config, commit: str, headers_sha256: str) -> Bindings:

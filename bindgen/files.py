@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .analyze import Bindings
+from .emit.ctypes_module import emit_ctypes
 from .emit.enums import emit_enums, emit_enums_stub
 from .emit.ffi_module import emit_ffi_module
 from .emit.guard import emit_guard_calls
@@ -27,6 +28,7 @@ EMITTERS = {
     "llama_ffi/_abi/manifest.py": emit_manifest,
     "llama_ffi/_abi/layout.py": emit_layout,
     "llama_ffi/_abi/REPORT.md": emit_report,
+    "llama_ffi/compat/_ctypes_api.py": emit_ctypes,
     "build_backends/native/probe.c": emit_probe,
 }
 

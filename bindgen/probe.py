@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .analyze import Bindings
+from .ctypes_view import ctypes_facts, ctypes_view
 from .emit.ffi_module import emit_ffi_module
 from .emit.probe import emit_probe
 from .errors import BindgenError
@@ -89,11 +90,12 @@ def plain_facts(bindings: Bindings, view: Facts) -> Facts:
 
 
 def check(bindings: Bindings, source: Path) -> tuple[int, list[str]]:
-    """Compare compiler, cffi and our own facts; return how many names, and the differences."""
+    """Compare compiler, cffi, ctypes and our own facts; return how many names, and the differences."""
     compiled = compiler_view(bindings, source)
     found = [f"compiler: {d}" for d in differences(facts(bindings, MODELS[compiled["data_model"]]), compiled)]
     live = cffi_view(bindings)
     found += [f"cffi: {d}" for d in differences(plain_facts(bindings, live), live)]
+    found += [f"ctypes: {d}" for d in differences(ctypes_facts(bindings), ctypes_view(bindings))]
     return count_names(compiled), found
 
 

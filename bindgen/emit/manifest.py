@@ -13,7 +13,7 @@ from .enums import quoted
 
 _PROBE = '''
 
-def probe(data_model):
+def probe(data_model: str) -> "dict[str, object]":
     """Return what the probe must print under a data model, as a dictionary."""
     import copy
 
@@ -60,7 +60,9 @@ def emit_layout(bindings: Bindings) -> str:
     out = [
         '"""What a C compiler makes of the headers, in the form of `probe.json`, and the deprecations."""',
         "",
-        "FACTS = {",
+        "from typing import Any",
+        "",
+        "FACTS: dict[str, Any] = {",
         f'    "data_model": "{LP64.name}",',
     ]
     for section in ("structs", "enums", "constants", "functions", "typedefs"):
@@ -70,7 +72,7 @@ def emit_layout(bindings: Bindings) -> str:
     out += [
         "}",
         "# Where other data models differ: the path into FACTS, and the value there.",
-        "OTHER_MODELS = {",
+        "OTHER_MODELS: dict[str, tuple[tuple[tuple[str, ...], Any], ...]] = {",
     ]
     for model in MODELS.values():
         if model is not LP64:

@@ -1,0 +1,1 @@
+"""Drop-in replacements for the back ends of other wrappers."""
