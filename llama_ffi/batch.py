@@ -1,0 +1,279 @@
+"""Batches: the tokens of one decode, with their positions, sequences and wishes for output.
+
+The arrays belong to us, not to ``llama_batch_init``: they are filled by block copies (a list of 2,000
+tokens becomes an int32 block in one call), and freed with the Python object. A batch is well-formed by
+construction: every token has a position ≥ 0 and at least one sequence, so that what is left to go wrong
+(an id outside of the vocabulary, a gap in the positions) is refused by libllama before it does anything.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, SupportsIndex
+
+from ._core import arrays, binding, check
+from ._core.busy import BusyLock
+from .errors import ArgumentTypeError, InvalidArgumentError
+
+_MAX_SEQ = 256
+"""LLAMA_MAX_SEQ: more sequences than that no context has."""
+
+_LAST_POSITION = 2**31 - 2
+"""Positions are int32, and libllama computes the next one."""
+
+Flags = Literal["last", "all"] | None | Sequence[Any] | bytes
+
+
+class Batch:
+    """Room for ``capacity`` tokens.
+
+    C: struct llama_batch; the buffers are ours.
+
+    Arguments:
+        capacity: tokens that fit, 1 or more.
+        n_seq_max: sequences that one token can belong to, 1 to 256.
+
+    Threads: one at a time.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_c",
+        "_capacity",
+        "_coupled",
+        "_ffi",
+        "_lock",
+        "_n_seq_max",
+        "_seqs",
+        "_struct",
+    )
+
+    def __init__(self, capacity: int, n_seq_max: int = 1) -> None:
+        ffi = binding.active().ffi
+        self._ffi: Any = ffi
+        self._capacity = capacity = check.integer("capacity", capacity, 1)
+        self._n_seq_max = n_seq_max = check.integer("n_seq_max", n_seq_max, 1, _MAX_SEQ)
+        self._lock = BusyLock()
+        self._coupled = False
+        try:
+            tokens = ffi.new("llama_token[]", capacity)
+            positions = ffi.new("llama_pos[]", capacity)
+            counts = ffi.new("int32_t[]", capacity)
+            self._seqs = ffi.new("llama_seq_id[]", capacity * n_seq_max)
+            pointers = ffi.new("llama_seq_id *[]", capacity + 1)
+            outputs = ffi.new("int8_t[]", capacity)
+        except (MemoryError, OverflowError) as error:
+            raise InvalidArgumentError(f"there is no memory for a batch of {capacity} tokens") from error
+        base, step = int(ffi.cast("uintptr_t", self._seqs)), 4 * n_seq_max
+        rows = array("Q" if ffi.sizeof("void *") == 8 else "I", range(base, base + capacity * step, step))
+        ffi.memmove(pointers, rows, rows.itemsize * capacity)
+        # the struct must not outlive its arrays, nor the other way round: __slots__ keep both
+        self._c = (tokens, positions, counts, pointers, outputs)
+        struct = ffi.new("struct llama_batch *")
+        struct.token, struct.pos, struct.n_seq_id, struct.seq_id, struct.logits = self._c
+        self._struct = struct
+
+    def __len__(self) -> int:
+        return int(self._struct.n_tokens)
+
+    def __repr__(self) -> str:
+        return f"<llama_ffi.Batch {len(self)} of {self._capacity} tokens>"
+
+    @property
+    def capacity(self) -> int:
+        """Return how many tokens fit."""
+        return self._capacity
+
+    @property
+    def n_seq_max(self) -> int:
+        """Return how many sequences one token can belong to."""
+        return self._n_seq_max
+
+    @property
+    def n_outputs(self) -> int:
+        """Return how many of the tokens will have logits."""
+        count = int(self._struct.n_tokens)
+        return count - bytes(self._ffi.buffer(self._c[4], count)).count(0) if count else 0
+
+    @property
+    def ptr(self) -> Any:
+        """Return the ``struct llama_batch *`` for raw calls; its arrays live as long as this object."""
+        return self._struct
+
+    # --- filling ---
+
+    @classmethod
+    def from_tokens(
+        cls,
+        tokens: arrays.Int32s,
+        pos0: int = 0,
+        seq_id: int = 0,
+        logits: Flags = "last",
+        capacity: int | None = None,
+    ) -> Batch:
+        """Return a batch of consecutive tokens of one sequence.
+
+        Arguments:
+            tokens: token ids: a list, ``array('i')``, numpy array or anything with a buffer of int32; at
+                least one.
+            pos0: the position of the first one.
+            seq_id: the sequence they belong to.
+            logits: which tokens shall have outputs: "last", "all", None, or one flag per token.
+            capacity: room for more tokens than these.
+
+        Returns:
+            the batch, with a copy of the tokens.
+
+        Raises:
+            InvalidArgumentError, ArgumentTypeError: something in the arguments can't be.
+
+        Threads: any.
+        """
+        view = arrays.int32_view(tokens)
+        if not len(view):
+            raise InvalidArgumentError("a batch needs at least one token")
+        batch = cls(len(view) if capacity is None else capacity)
+        batch.set(view, pos0, seq_id, logits)
+        return batch
+
+    def set(self, tokens: arrays.Int32s, pos0: int = 0, seq_id: int = 0, logits: Flags = "last") -> None:
+        """Replace the content by consecutive tokens of one sequence; arguments as for :meth:`from_tokens`.
+
+        Raises:
+            InvalidArgumentError: more tokens than the capacity, or as for :meth:`from_tokens`.
+
+        Threads: one at a time.
+        """
+        view = arrays.int32_view(tokens)
+        count = len(view)
+        if count > self._capacity:
+            raise InvalidArgumentError(f"{count} tokens don't fit into a batch of {self._capacity}")
+        first = check.integer("pos0", pos0, 0, _LAST_POSITION - count)
+        sequence = check.integer("seq_id", seq_id, 0, _MAX_SEQ - 1)
+        flags = _flags(logits, count)
+        ffi, step = self._ffi, self._n_seq_max
+        self._lock.enter("batch")
+        try:
+            ids, positions, counts, _pointers, outputs = self._c
+            self._struct.n_tokens = 0
+            if count:
+                ffi.memmove(ids, view, 4 * count)
+                ffi.memmove(positions, array("i", range(first, first + count)), 4 * count)
+                ffi.memmove(counts, array("i", [1]) * count, 4 * count)
+                row = array("i", [sequence] + [0] * (step - 1)) * count
+                ffi.memmove(self._seqs, row, 4 * count * step)
+                ffi.memmove(outputs, flags, count)
+            self._coupled = False
+            self._struct.n_tokens = count
+        finally:
+            self._lock.leave()
+
+    def add(
+        self,
+        token: SupportsIndex,
+        pos: SupportsIndex,
+        seq_ids: Iterable[SupportsIndex] = (0,),
+        logits: bool = False,
+    ) -> Batch:
+        """Append one token; return the batch, so that calls can be chained.
+
+        Arguments:
+            token: a token id.
+            pos: its position, 0 or more.
+            seq_ids: the sequences it belongs to, 1 to ``n_seq_max`` of them.
+            logits: whether it shall have outputs.
+
+        Raises:
+            InvalidArgumentError: the batch is full, or a value can't be.
+
+        Threads: one at a time.
+        """
+        number = check.integer("token", token)
+        position = check.integer("pos", pos, 0, _LAST_POSITION)
+        try:
+            sequences = [check.integer("seq_id", each, 0, _MAX_SEQ - 1) for each in seq_ids]
+        except TypeError:
+            raise ArgumentTypeError(
+                f"seq_ids must be a list of sequence ids, not {type(seq_ids).__name__}"
+            ) from None
+        if not 1 <= len(sequences) <= self._n_seq_max:
+            raise InvalidArgumentError(
+                f"a token must belong to 1 to {self._n_seq_max} sequences (n_seq_max of the batch), not "
+                f"{len(sequences)}"
+            )
+        self._lock.enter("batch")
+        try:
+            index = int(self._struct.n_tokens)
+            if index >= self._capacity:
+                raise InvalidArgumentError(f"the batch is full: its capacity is {self._capacity} tokens")
+            ids, positions, counts, pointers, outputs = self._c
+            ids[index] = number
+            positions[index] = position
+            counts[index] = len(sequences)
+            row = pointers[index]
+            for offset, each in enumerate(sequences):
+                row[offset] = each
+            outputs[index] = 1 if logits else 0
+            if len(set(sequences)) > 1:
+                self._coupled = True
+            self._struct.n_tokens = index + 1
+        finally:
+            self._lock.leave()
+        return self
+
+    def clear(self) -> None:
+        """Forget the content; the room stays.
+
+        Threads: one at a time.
+        """
+        self._lock.enter("batch")
+        self._struct.n_tokens = 0
+        self._coupled = False
+        self._lock.leave()
+
+    # --- looking ---
+
+    @property
+    def tokens(self) -> list[int]:
+        """Return the token ids, a copy."""
+        return self._ints(self._c[0])
+
+    @property
+    def positions(self) -> list[int]:
+        """Return the positions, a copy."""
+        return self._ints(self._c[1])
+
+    @property
+    def sequences(self) -> list[list[int]]:
+        """Return the sequences of each token, a copy."""
+        counts, pointers, unpack = self._c[2], self._c[3], self._ffi.unpack
+        return [unpack(pointers[index], counts[index]) for index in range(len(self))]
+
+    @property
+    def outputs(self) -> list[bool]:
+        """Return for each token whether it shall have outputs, a copy."""
+        return [bool(flag) for flag in self._ints(self._c[4])]
+
+    def _ints(self, pointer: Any) -> list[int]:
+        count = len(self)
+        values: list[int] = self._ffi.unpack(pointer, count) if count else []
+        return values
+
+
+def _flags(logits: Flags, count: int) -> bytes:
+    if logits is None:
+        return bytes(count)
+    if isinstance(logits, str):
+        if logits == "all":
+            return b"\1" * count
+        if logits == "last":
+            return (bytes(count - 1) + b"\1") if count else b""
+        raise InvalidArgumentError(f"logits is {logits!r}; choose 'last', 'all', None or one flag per token")
+    try:
+        flags = bytes(map(bool, logits))
+    except TypeError:
+        raise ArgumentTypeError("logits must be 'last', 'all', None or one flag per token") from None
+    if len(flags) != count:
+        raise InvalidArgumentError(f"logits has {len(flags)} flags for {count} tokens")
+    return flags

@@ -1,0 +1,548 @@
+"""Models: load, look at, save, and make contexts from.
+
+A file is looked at before C sees it, for a better message than "failed to load model"; what llama.cpp
+says while failing goes into the error too. The C object is freed when the model is closed and its last
+context, sampler or adapter is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ._core import binding, logs
+from ._core import text as text_
+from ._core.handle import Handle
+from .errors import (
+    InvalidArgumentError,
+    ModelFileError,
+    ModelLoadError,
+    ModelNotFoundError,
+    ModelPermissionError,
+    ModelSaveError,
+    UnsupportedError,
+)
+from .params import KvOverride, Progress, model_params
+from .vocab import Vocab
+
+if TYPE_CHECKING:
+    from .context import Context
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+_NOT_SAVABLE = frozenset({"gemma3n", "bitnet", "t5", "apertus", "step35"})
+"""Architectures whose tensors llama_model_save_to_file doesn't know; it asserts on them."""
+
+
+class Model:
+    """A loaded model.
+
+    C: struct llama_model, owned.
+
+    Use it in a ``with``, or ``close()`` it; contexts made from it keep its C object alive.
+
+    Threads: any number may read, tokenize and make contexts at a time.
+    """
+
+    __slots__ = ("__weakref__", "_ffi", "_handle", "_lib", "_metadata", "path", "vocab", "vocab_only")
+
+    path: str
+    """where it was loaded from; "" if it was made in memory"""
+    vocab: Vocab
+    """its vocabulary"""
+    vocab_only: bool
+    """whether only the vocabulary and the metadata were loaded"""
+
+    def __init__(
+        self, pointer: Any, path: str = "", *, vocab_only: bool = False, keep: Iterable[Any] = ()
+    ) -> None:
+        """Take over a ``struct llama_model *`` that raw code made; use :meth:`load` for files."""
+        active = binding.active()
+        if pointer == active.NULL:
+            raise InvalidArgumentError("the model pointer is NULL")
+        self._ffi: Any = active.ffi
+        self._lib: Any = active.lib
+        self._handle = Handle(active.ffi, pointer, active.lib.llama_model_free, "model", keep=keep)
+        self._metadata: Mapping[str, str] | None = None
+        self.path = path
+        self.vocab_only = vocab_only
+        self.vocab = Vocab(self._handle, active.lib.llama_model_get_vocab(pointer))
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | Sequence[Path],
+        *,
+        n_gpu_layers: int | None = None,
+        split_mode: str | int | None = None,
+        main_gpu: int = 0,
+        tensor_split: Sequence[float] | None = None,
+        devices: Iterable[str] | None = None,
+        load_mode: str | int | None = None,
+        lazy_mode: str | int | None = None,
+        kv_overrides: Mapping[str, KvOverride] | None = None,
+        progress: Progress | None = None,
+        vocab_only: bool = False,
+        check_tensors: bool = False,
+        use_extra_bufts: bool = True,
+        no_host: bool = False,
+        load_mtp: bool = False,
+    ) -> Model:
+        """Load a model from a GGUF file.
+
+        C: llama_model_load_from_file, llama_model_load_from_splits, struct llama_model_params
+
+        Arguments:
+            path: the file; of a split model the first part (the others are found by their names), or a list
+                of
+                all parts in their order.
+            n_gpu_layers: layers to keep on GPUs; None = all, 0 = none.
+            split_mode: how to spread over several GPUs: "none", "layer", "row" or "tensor".
+            main_gpu: the one GPU for split_mode "none", -1 = none.
+            tensor_split: the share of each device.
+            devices: names of the devices to use (see :func:`llama_ffi.devices`); an empty list = CPU only.
+            load_mode: "auto", "none", "mmap", "mlock", "mmap_mlock" or "direct_io".
+            lazy_mode: read rows of large tensors when needed: "off", "auto" or "on".
+            kv_overrides: metadata to replace, by key; the value's Python type must match.
+            progress: called with 0.0 to 1.0; returning False cancels. What it raises, ``load`` raises.
+            vocab_only: only the vocabulary and the metadata, no weights: no contexts can be made.
+            check_tensors: look for NaNs and damaged blocks in the weights.
+            use_extra_bufts: let back ends repack weights.
+            no_host: don't use host buffers of GPUs.
+            load_mtp: load the layers for multi-token prediction.
+
+        Returns:
+            the model, owned.
+
+        Raises:
+            ModelNotFoundError, ModelPermissionError: no such file; it may not be read.
+            ModelFileError: not a GGUF file, empty, cut off, or a directory.
+            ModelLoadError: llama.cpp refused it (``.log`` has its words), or ``progress`` cancelled.
+            InvalidArgumentError, BackendError: a parameter can't be; no device of that name.
+
+        Threads: any; ``progress`` is called on this one.
+        """
+        active = binding.active()
+        ffi, lib = active.ffi, active.lib
+        parts = list(path) if isinstance(path, Sequence) and not isinstance(path, str | bytes) else [path]
+        if not parts:
+            raise InvalidArgumentError("path is an empty list of files")
+        for part in parts:
+            _look_at_file(part)
+        params, keep, callback = model_params(
+            active,
+            n_gpu_layers=n_gpu_layers,
+            split_mode=split_mode,
+            main_gpu=main_gpu,
+            tensor_split=tensor_split,
+            devices=devices,
+            load_mode=load_mode,
+            lazy_mode=lazy_mode,
+            kv_overrides=kv_overrides,
+            progress=progress,
+            vocab_only=vocab_only,
+            check_tensors=check_tensors,
+            use_extra_bufts=use_extra_bufts,
+            no_host=no_host,
+            load_mtp=load_mtp,
+        )
+        names = [ffi.new("char[]", text_.encode_path(part)) for part in parts]
+        with logs.capture() as lines:
+            if len(names) == 1:
+                pointer = lib.llama_model_load_from_file(names[0], params[0])
+            else:
+                pointer = lib.llama_model_load_from_splits(ffi.new("char *[]", names), len(names), params[0])
+        if pointer == active.NULL:
+            if callback is not None:
+                callback.reraise()
+            raise _load_error(os.fsdecode(parts[0]), lines, progress is not None)
+        # devices are kept by C as pointers into its own registry; every other array was only read
+        model = cls(pointer, os.fsdecode(parts[0]), vocab_only=bool(vocab_only), keep=keep)
+        if callback is not None:
+            callback.reraise()
+        return model
+
+    # --- life ---
+
+    @property
+    def ptr(self) -> Any:
+        """Return the ``struct llama_model *`` for raw calls; while you hold it, it isn't freed.
+
+        Raises:
+            ClosedError: the model is closed.
+        """
+        return self._handle.ptr
+
+    @property
+    def closed(self) -> bool:
+        """Return whether the model has been closed."""
+        return self._handle.closed
+
+    def close(self) -> None:
+        """Give the model up; it is freed now, or with the last context made from it.
+
+        C: llama_model_free
+
+        Threads: any; a second close does nothing.
+        """
+        self._handle.close()
+
+    def __enter__(self) -> Model:
+        _ = self._handle.ptr
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<llama_ffi.Model, closed>"
+        what = f"{self.arch}, vocabulary only" if self.vocab_only else self.desc
+        return f"<llama_ffi.Model {what}: {self.path or 'in memory'}>"
+
+    def context(self, **params: Any) -> Context:
+        """Return a new context; the parameters are those of :class:`Context`."""
+        from .context import Context  # the one place where a lower module knows a higher one
+
+        return Context(self, **params)
+
+    # --- what it is ---
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Return the GGUF metadata: key → value as text, arrays left out; a read-only copy.
+
+        C: llama_model_meta_count, llama_model_meta_key_by_index, llama_model_meta_val_str_by_index
+        """
+        if self._metadata is None:
+            model, lib = self._handle.ptr, self._lib
+            count = lib.llama_model_meta_count(model)
+            keys = [self._string(lib.llama_model_meta_key_by_index, model, index) for index in range(count)]
+            values = [
+                self._string(lib.llama_model_meta_val_str_by_index, model, index) for index in range(count)
+            ]
+            self._metadata = MappingProxyType(dict(sorted(zip(keys, values, strict=True))))
+        return self._metadata
+
+    @property
+    def arch(self) -> str:
+        """Return the architecture's name, "llama" for example."""
+        return self.metadata.get("general.architecture", "")
+
+    @property
+    def desc(self) -> str:
+        """Return a short description: architecture, size, quantization. C: llama_model_desc"""
+        model = self._handle.ptr
+        return self._string(lambda *rest: self._lib.llama_model_desc(model, *rest))
+
+    def chat_template(self, name: str | None = None) -> str | None:
+        """Return the model's chat template (Jinja), None if it has none.
+
+        C: llama_model_chat_template
+
+        Arguments:
+            name: of a named template, "tool_use" for example; None = the default one.
+
+        Raises:
+            InvalidArgumentError: the name holds a NUL.
+            ClosedError: the model is closed.
+        """
+        model = self._handle.ptr
+        wanted = self._ffi.NULL if name is None else text_.encode_c(name, "name")
+        template = self._lib.llama_model_chat_template(model, wanted)
+        return None if template == self._ffi.NULL else self._ffi.string(template).decode("utf-8", "replace")
+
+    @property
+    def size(self) -> int:
+        """Return the size of all tensors, in bytes. C: llama_model_size"""
+        return int(self._lib.llama_model_size(self._handle.ptr))
+
+    @property
+    def n_params(self) -> int:
+        """Return the number of parameters. C: llama_model_n_params"""
+        return int(self._lib.llama_model_n_params(self._handle.ptr))
+
+    @property
+    def ftype(self) -> Any:
+        """Return the file's quantization, a ``Ftype``. C: llama_model_ftype"""
+        value = self._lib.llama_model_ftype(self._handle.ptr)
+        return binding.active().enums.CLASSES["llama_ftype"](value)
+
+    @property
+    def ftype_name(self) -> str:
+        """Return the file's quantization as text, "Q4_K - Medium" for example. C: llama_ftype_name"""
+        value = self._lib.llama_model_ftype(self._handle.ptr)
+        name: bytes = self._ffi.string(self._lib.llama_ftype_name(value))
+        return name.decode()
+
+    @property
+    def n_ctx_train(self) -> int:
+        """Return the context it was trained with, in tokens. C: llama_model_n_ctx_train"""
+        return int(self._lib.llama_model_n_ctx_train(self._handle.ptr))
+
+    @property
+    def n_embd(self) -> int:
+        """Return the width of the embeddings. C: llama_model_n_embd"""
+        return int(self._lib.llama_model_n_embd(self._handle.ptr))
+
+    @property
+    def n_embd_inp(self) -> int:
+        """Return the width of embeddings as input. C: llama_model_n_embd_inp"""
+        return int(self._lib.llama_model_n_embd_inp(self._handle.ptr))
+
+    @property
+    def n_embd_out(self) -> int:
+        """Return the width of embeddings as output. C: llama_model_n_embd_out"""
+        return int(self._lib.llama_model_n_embd_out(self._handle.ptr))
+
+    @property
+    def n_layer(self) -> int:
+        """Return the number of layers. C: llama_model_n_layer"""
+        return int(self._lib.llama_model_n_layer(self._handle.ptr))
+
+    @property
+    def n_layer_nextn(self) -> int:
+        """Return the number of layers for multi-token prediction. C: llama_model_n_layer_nextn"""
+        return int(self._lib.llama_model_n_layer_nextn(self._handle.ptr))
+
+    @property
+    def n_head(self) -> int:
+        """Return the number of attention heads of the first layer, 0 if there is no layer.
+
+        C: llama_model_n_head
+        """
+        model = self._handle.ptr
+        return int(self._lib.llama_model_n_head(model)) if self._has_layers(model) else 0
+
+    @property
+    def n_head_kv(self) -> int:
+        """Return the number of key-value heads of the first layer, 0 if there is no layer.
+
+        C: llama_model_n_head_kv
+        """
+        model = self._handle.ptr
+        return int(self._lib.llama_model_n_head_kv(model)) if self._has_layers(model) else 0
+
+    @property
+    def n_swa(self) -> int:
+        """Return the size of the sliding attention window, 0 = none. C: llama_model_n_swa"""
+        return int(self._lib.llama_model_n_swa(self._handle.ptr))
+
+    @property
+    def rope_type(self) -> Any:
+        """Return how positions are encoded, a ``RopeType``. C: llama_model_rope_type"""
+        value = self._lib.llama_model_rope_type(self._handle.ptr)
+        return binding.active().enums.CLASSES["llama_rope_type"](value)
+
+    @property
+    def rope_freq_scale_train(self) -> float:
+        """Return the RoPE frequency scale it was trained with. C: llama_model_rope_freq_scale_train"""
+        return float(self._lib.llama_model_rope_freq_scale_train(self._handle.ptr))
+
+    @property
+    def cls_labels(self) -> list[str | None]:
+        """Return the labels of the classifier's outputs, None for one without a label.
+
+        C: llama_model_n_cls_out, llama_model_cls_label
+        """
+        model, lib, ffi = self._handle.ptr, self._lib, self._ffi
+        labels = [
+            lib.llama_model_cls_label(model, index) for index in range(lib.llama_model_n_cls_out(model))
+        ]
+        return [
+            None if label == ffi.NULL else ffi.string(label).decode("utf-8", "replace") for label in labels
+        ]
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether it has an encoder (T5). C: llama_model_has_encoder"""
+        return bool(self._lib.llama_model_has_encoder(self._handle.ptr))
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether it has a decoder. C: llama_model_has_decoder"""
+        return bool(self._lib.llama_model_has_decoder(self._handle.ptr))
+
+    @property
+    def decoder_start_token(self) -> int | None:
+        """Return the token that the decoder of an encoder–decoder model starts with.
+
+        C: llama_model_decoder_start_token
+        """
+        token = int(self._lib.llama_model_decoder_start_token(self._handle.ptr))
+        return token if token >= 0 else None
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether it keeps a state instead of keys and values (Mamba, RWKV). C: llama_model_is_recurrent"""
+        return bool(self._lib.llama_model_is_recurrent(self._handle.ptr))
+
+    @property
+    def is_hybrid(self) -> bool:
+        """Whether it has both recurrent and attention layers. C: llama_model_is_hybrid"""
+        return bool(self._lib.llama_model_is_hybrid(self._handle.ptr))
+
+    @property
+    def is_diffusion(self) -> bool:
+        """Whether it generates by diffusion. C: llama_model_is_diffusion"""
+        return bool(self._lib.llama_model_is_diffusion(self._handle.ptr))
+
+    # --- saving ---
+
+    def save_to_file(self, path: Path) -> None:
+        """Write the model as one GGUF file; an existing file is replaced only when the new one is complete.
+
+        C: llama_model_save_to_file
+
+        Raises:
+            UnsupportedError: a vocabulary alone, or an architecture that llama.cpp can't save.
+            ModelSaveError: the file can't be written.
+            ClosedError: the model is closed.
+
+        Threads: any.
+        """
+        model = self._handle.ptr
+        if self.vocab_only:
+            raise UnsupportedError(
+                "only the vocabulary of this model is loaded; there are no weights to save"
+            )
+        if self.arch in _NOT_SAVABLE:
+            raise UnsupportedError(f"llama.cpp can't save models of architecture {self.arch!r}")
+        target = os.fsdecode(text_.encode_path(path))
+        folder = os.path.dirname(target) or "."
+        try:
+            descriptor, temporary = tempfile.mkstemp(prefix=".llama_ffi-", suffix=".gguf", dir=folder)
+            os.close(descriptor)
+        except OSError as error:
+            raise ModelSaveError(f"{target}: {error.strerror or error}") from error
+        try:
+            with logs.capture() as lines:
+                self._lib.llama_model_save_to_file(model, text_.encode_path(temporary))
+            if not self._complete(temporary):  # C reports nothing, a full disk included
+                raise ModelSaveError(
+                    f"{target}: could not be written completely; is the disk full?", log=lines
+                )
+            os.replace(temporary, target)
+        except OSError as error:
+            if isinstance(error, ModelSaveError):
+                raise
+            raise ModelSaveError(f"{target}: {error.strerror or error}") from error
+        finally:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+
+    def _complete(self, path: str) -> bool:
+        ffi, lib = self._ffi, self._lib
+        params = ffi.new("struct gguf_init_params *", {"no_alloc": True, "ctx": ffi.NULL})
+        gguf = lib.gguf_init_from_file(text_.encode_path(path), params[0])
+        if gguf == ffi.NULL:
+            return False
+        try:
+            end = lib.gguf_get_data_offset(gguf)
+            count = lib.gguf_get_n_tensors(gguf)
+            if count:
+                end += lib.gguf_get_tensor_offset(gguf, count - 1) + lib.gguf_get_tensor_size(gguf, count - 1)
+            return bool(os.path.getsize(path) >= end)
+        finally:
+            lib.gguf_free(gguf)
+
+    # --- helpers ---
+
+    def _has_layers(self, model: Any) -> bool:
+        # the per-layer getters abort on a model without layers, such as one loaded with vocab_only
+        return bool(self._lib.llama_model_n_layer(model) + self._lib.llama_model_n_layer_nextn(model) > 0)
+
+    def _string(self, function: Any, *args: Any) -> str:
+        """Return what a C function writes snprintf-like, whatever its length."""
+        room = 256
+        while True:
+            buffer = self._ffi.new("char[]", room)
+            length = function(*args, buffer, room)
+            if length < room:
+                return bytes(self._ffi.buffer(buffer, max(0, length))).decode("utf-8", "replace")
+            room = length + 1
+
+
+def _look_at_file(path: Path) -> None:
+    """Raise what is wrong with the file, as far as its first bytes tell."""
+    name = os.fsdecode(text_.encode_path(path))
+    try:
+        with open(path, "rb") as file:
+            head = file.read(24)
+            size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError as error:
+        raise ModelNotFoundError(f"{name}: no such file") from error
+    except IsADirectoryError as error:
+        raise ModelFileError(f"{name}: is a directory; give a .gguf file in it") from error
+    except PermissionError as error:
+        if os.path.isdir(name):  # Windows says "permission denied" for directories
+            raise ModelFileError(f"{name}: is a directory; give a .gguf file in it") from error
+        raise ModelPermissionError(f"{name}: may not be read by this user") from error
+    except OSError as error:
+        raise ModelLoadError(f"{name}: {error.strerror or error}") from error
+    if not head:
+        raise ModelFileError(f"{name}: the file is empty")
+    if head[:4] != b"GGUF":
+        raise ModelFileError(f"{name}: not a GGUF file: {_kind_of(head)}")
+    if len(head) < 24:
+        raise ModelFileError(f"{name}: cut off: {size} bytes are not even a GGUF header")
+    version, n_tensors, n_kv = struct.unpack("<Iqq", head[4:24])
+    if version & 0xFFFF == 0:
+        raise ModelFileError(f"{name}: the file is of the other byte order; convert it")
+    if n_tensors < 0 or n_kv < 0 or 24 * n_tensors + 13 * n_kv > size:
+        raise ModelFileError(
+            f"{name}: damaged or cut off: the header announces {n_tensors} tensors and {n_kv} metadata "
+            "entries, "
+            f"more than fit into its {size} bytes"
+        )
+
+
+def _kind_of(head: bytes) -> str:
+    start = head[:4]
+    if start in (b"lmgg", b"fmgg", b"tjgg", b"ggml", b"ggmf", b"ggjt"):
+        return "it has the older GGML format; convert it to GGUF"
+    if start[:2] == b"PK":
+        return "it is a zip archive or a PyTorch checkpoint; convert it to GGUF"
+    if len(head) > 8 and head[8:9] == b"{":
+        return "it looks like a safetensors file; convert it to GGUF"
+    if start == b"vers":
+        return "it looks like a Git LFS pointer; fetch the file itself (git lfs pull)"
+    try:
+        head.decode("ascii")
+    except UnicodeDecodeError:
+        return f"it begins with {start!r} instead of b'GGUF'"
+    return f"it looks like a text file, beginning with {head[:16]!r}"
+
+
+def _load_error(name: str, lines: Sequence[str], cancellable: bool) -> ModelLoadError:
+    said = [_words(line) for line in lines]
+    if cancellable and any("cancelled model load" in line for line in said):
+        return ModelLoadError(f"{name}: the progress callback cancelled the load", log=lines)
+    telling = [
+        line
+        for line in said
+        if ("error" in line or "fail" in line or "invalid" in line) and line != "failed to load model"
+    ]
+    reason = "; ".join(dict.fromkeys(telling[-3:])) or "llama.cpp refused it without a word"
+    damaged = (
+        "not within the file bounds",
+        "failed to read",
+        "failed to load model from",
+        "invalid magic",
+        "failed to initialize",
+    )
+    kind = ModelFileError if any(mark in reason for mark in damaged) else ModelLoadError
+    hint = " (the file is cut off or damaged; fetch it again)" if kind is ModelFileError else ""
+    return kind(f"{name}: {reason}{hint}", log=lines)
+
+
+def _words(line: str) -> str:
+    """Return a line of llama.cpp's log without the C function's name in front."""
+    head, colon, rest = line.partition(": ")
+    return rest.strip() if colon and head.replace("_", "").isalnum() else line.strip()

@@ -1,0 +1,385 @@
+"""Parameters of models and contexts: from Python values to C structs, with every check on the way.
+
+The structs start as what ``llama_*_default_params()`` returns, so a field that isn't mentioned here has
+the library's own default. A struct points to arrays; whoever passes it to C keeps the list that comes
+with it for as long as C may look.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ._core import check
+from ._core import text as text_
+from ._core.callbacks import Callback
+from .errors import BackendError, ContextCreateError, InvalidArgumentError
+
+if TYPE_CHECKING:
+    from ._core.binding import Binding
+
+KvOverride = bool | int | float | str
+Progress = Callable[[float], object]
+
+_MAX_SEQ = 256
+_MAX_N_CTX = 2**31 - 256
+"""Positions are int32, and n_ctx is rounded up to a multiple of 256."""
+
+CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
+"""What llama.cpp's own tools allow for the KV cache; other types have no function to store a row."""
+
+
+def members(active: Binding, c_enum: str, **extra: int) -> dict[str, Any]:
+    """Return the values of a C enum by their names in lower case."""
+    named = {member.name.lower(): member for member in active.enums.CLASSES[c_enum]}
+    named.update(extra)
+    return named
+
+
+# --- models ----------------------------------------------------------------------------------------
+
+
+def model_params(
+    active: Binding,
+    *,
+    n_gpu_layers: int | None,
+    split_mode: str | int | None,
+    main_gpu: int,
+    tensor_split: Sequence[float] | None,
+    devices: Iterable[str] | None,
+    load_mode: str | int | None,
+    lazy_mode: str | int | None,
+    kv_overrides: Mapping[str, KvOverride] | None,
+    progress: Progress | None,
+    vocab_only: bool,
+    check_tensors: bool,
+    use_extra_bufts: bool,
+    no_host: bool,
+    load_mtp: bool,
+) -> tuple[Any, list[Any], Callback | None]:
+    """Return (``struct llama_model_params *``, what must live during the call, the progress callback)."""
+    ffi, lib = active.ffi, active.lib
+    params = ffi.new("struct llama_model_params *", lib.llama_model_default_params())
+    keep: list[Any] = []
+    if n_gpu_layers is not None:
+        params.n_gpu_layers = check.integer("n_gpu_layers", n_gpu_layers)
+    if split_mode is not None:
+        params.split_mode = check.choice("split_mode", split_mode, members(active, "llama_split_mode"))
+    if load_mode is not None:
+        params.load_mode = check.choice("load_mode", load_mode, members(active, "llama_load_mode"))
+    if lazy_mode is not None:
+        params.lazy_mode = check.choice("lazy_mode", lazy_mode, members(active, "llama_lazy_mode"))
+    params.main_gpu = check.integer("main_gpu", main_gpu)
+    if tensor_split is not None:
+        params.tensor_split = _tensor_split(active, tensor_split, keep)
+    if devices is not None:
+        params.devices = _devices(active, devices, keep)
+    if kv_overrides:
+        params.kv_overrides = _kv_overrides(active, kv_overrides, keep)
+    callback = None
+    if progress is not None:
+        callback = _progress(active, progress)
+        params.progress_callback = callback.pointer
+        keep.append(callback)
+    params.vocab_only = bool(vocab_only)
+    params.check_tensors = bool(check_tensors)
+    params.use_extra_bufts = bool(use_extra_bufts)
+    params.no_host = bool(no_host)
+    params.load_mtp = bool(load_mtp)
+    return params, keep, callback
+
+
+def _progress(active: Binding, function: Progress) -> Callback:
+    def call(fraction: float, _user_data: Any) -> bool:
+        return function(fraction) is not False  # a callback that returns nothing means "go on"
+
+    return Callback(active.ffi, "llama_progress_callback", call, False)
+
+
+def _tensor_split(active: Binding, shares: Sequence[float], keep: list[Any]) -> Any:
+    room = int(active.lib.llama_max_devices())
+    if len(shares) > room:
+        raise InvalidArgumentError(
+            f"tensor_split has {len(shares)} shares; this library knows {room} devices"
+        )
+    # C reads llama_max_devices() floats whatever is passed
+    array = active.ffi.new("float[]", room)
+    for index, share in enumerate(shares):
+        array[index] = check.real(f"tensor_split[{index}]", share, 0.0)
+    keep.append(array)
+    return array
+
+
+def _devices(active: Binding, names: Iterable[str], keep: list[Any]) -> Any:
+    ffi, lib = active.ffi, active.lib
+    known: dict[str, Any] = {}
+    for index in range(lib.ggml_backend_dev_count()):
+        device = lib.ggml_backend_dev_get(index)
+        known[ffi.string(lib.ggml_backend_dev_name(device)).decode("utf-8", "replace")] = device
+    wanted = [names] if isinstance(names, str) else [getattr(each, "name", each) for each in names]
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        raise BackendError(f"no device named {', '.join(map(repr, missing))}; there are: {', '.join(known)}")
+    array = ffi.new("ggml_backend_dev_t[]", [known[name] for name in wanted] + [ffi.NULL])
+    keep.append(array)
+    return array
+
+
+def _kv_overrides(active: Binding, overrides: Mapping[str, KvOverride], keep: list[Any]) -> Any:
+    kinds = members(active, "llama_model_kv_override_type")
+    array = active.ffi.new("struct llama_model_kv_override[]", len(overrides) + 1)  # ends with an empty key
+    for entry, (key, value) in zip(array, overrides.items(), strict=False):
+        data = text_.encode_c(key, "the key of kv_overrides")
+        if not 0 < len(data) < 128:
+            raise InvalidArgumentError(f"the key {key!r} of kv_overrides must have 1 to 127 bytes")
+        entry.key = data
+        if isinstance(value, bool):
+            entry.tag, entry.val_bool = kinds["bool"], value
+        elif isinstance(value, int):
+            entry.tag = kinds["int"]
+            entry.val_i64 = check.integer(f"kv_overrides[{key!r}]", value, -(2**63), 2**63 - 1)
+        elif isinstance(value, float):
+            entry.tag, entry.val_f64 = kinds["float"], value
+        elif isinstance(value, str):
+            string = text_.encode_c(value, f"kv_overrides[{key!r}]")
+            if len(string) > 127:
+                raise InvalidArgumentError(f"kv_overrides[{key!r}] has {len(string)} bytes; 127 are possible")
+            entry.tag, entry.val_str = kinds["str"], string
+        else:
+            raise InvalidArgumentError(f"kv_overrides[{key!r}] must be bool, int, float or str")
+    keep.append(array)
+    return array
+
+
+# --- contexts --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the checks of a context's parameters need to know of the model."""
+
+    n_ctx_train: int
+    n_layer: int
+    head_dim_k: int
+    head_dim_v: int
+    n_head_kv: int
+    plain_cache: bool
+    """every layer keeps keys and values for every position (no sliding window, no recurrence, no MLA)"""
+    has_encoder: bool
+    size: int
+    """bytes of weights"""
+
+
+def context_params(
+    active: Binding,
+    model: ModelFacts,
+    *,
+    n_ctx: int,
+    n_batch: int | None,
+    n_ubatch: int | None,
+    n_seq_max: int,
+    n_rs_seq: int,
+    n_outputs_max: int,
+    n_threads: int | None,
+    n_threads_batch: int | None,
+    ctx_type: str | int | None,
+    rope_scaling_type: str | int | None,
+    pooling_type: str | int | None,
+    attention_type: str | int | None,
+    flash_attn: bool | str | None,
+    rope_freq_base: float,
+    rope_freq_scale: float,
+    yarn_ext_factor: float,
+    yarn_attn_factor: float,
+    yarn_beta_fast: float,
+    yarn_beta_slow: float,
+    yarn_orig_ctx: int,
+    type_k: str,
+    type_v: str,
+    embeddings: bool,
+    offload_kqv: bool,
+    op_offload: bool,
+    swa_full: bool,
+    kv_unified: bool,
+    no_perf: bool,
+) -> Any:
+    """Return ``struct llama_context_params *`` or raise what is wrong with the parameters."""
+    ffi, lib = active.ffi, active.lib
+    params = ffi.new("struct llama_context_params *", lib.llama_context_default_params())
+    params.n_ctx = check.integer("n_ctx", n_ctx, 0, _MAX_N_CTX, "0 = from the model")
+    if not (params.n_ctx or model.n_ctx_train):
+        raise ContextCreateError("n_ctx is 0, and the model doesn't say for how many tokens it was trained")
+    if n_batch is not None:
+        params.n_batch = check.integer("n_batch", n_batch, 1)
+    if n_ubatch is not None:
+        params.n_ubatch = check.integer("n_ubatch", n_ubatch, 0, why="0 = n_batch")
+    params.n_seq_max = check.integer("n_seq_max", n_seq_max, 1, _MAX_SEQ)
+    params.n_rs_seq = check.integer("n_rs_seq", n_rs_seq, 0)
+    params.n_outputs_max = check.integer("n_outputs_max", n_outputs_max, 0, why="0 = n_batch")
+    threads = default_threads(model.size) if n_threads is None else n_threads
+    most = getattr(lib, "GGML_MAX_N_THREADS", 512)
+    params.n_threads = check.integer("n_threads", threads, 1, most)
+    params.n_threads_batch = check.integer(
+        "n_threads_batch", threads if n_threads_batch is None else n_threads_batch, 1, most
+    )
+    for field, value, c_enum in (
+        ("ctx_type", ctx_type, "llama_context_type"),
+        ("rope_scaling_type", rope_scaling_type, "llama_rope_scaling_type"),
+        ("pooling_type", pooling_type, "llama_pooling_type"),
+        ("attention_type", attention_type, "llama_attention_type"),
+    ):
+        if value is not None:
+            setattr(params, field, check.choice(field, value, members(active, c_enum)))
+    params.flash_attn_type = _flash_attn(active, flash_attn)
+    params.rope_freq_base = check.real("rope_freq_base", rope_freq_base, 0.0, why="0 = from the model")
+    params.rope_freq_scale = check.real("rope_freq_scale", rope_freq_scale, 0.0, why="0 = from the model")
+    params.yarn_ext_factor = check.real("yarn_ext_factor", yarn_ext_factor)
+    params.yarn_attn_factor = check.real("yarn_attn_factor", yarn_attn_factor)
+    params.yarn_beta_fast = check.real("yarn_beta_fast", yarn_beta_fast)
+    params.yarn_beta_slow = check.real("yarn_beta_slow", yarn_beta_slow)
+    params.yarn_orig_ctx = check.integer("yarn_orig_ctx", yarn_orig_ctx, 0)
+    params.type_k = _cache_type(active, "type_k", type_k, model.head_dim_k)
+    params.type_v = _cache_type(active, "type_v", type_v, model.head_dim_v)
+    params.embeddings = bool(embeddings)
+    params.offload_kqv = bool(offload_kqv)
+    params.op_offload = bool(op_offload)
+    params.swa_full = bool(swa_full)
+    params.kv_unified = bool(kv_unified)
+    params.no_perf = bool(no_perf)
+    _check_together(active, model, params)
+    return params
+
+
+_ONE_THREAD = 32 * 1024 * 1024
+"""Weights up to this many bytes stay in one core's caches, and computing a node takes less time than the
+threads'
+meeting at its end. On a busy machine they spin there: 2 threads took 100 times as long as 1, seen on 5 MB."""
+
+
+def default_threads(size: int) -> int:
+    """Return how many threads to compute with on ``size`` bytes of weights: the cores this process may use.
+
+    Beyond four, logical processors are taken to be two to a core, and the second one gains nothing here.
+    """
+    if size <= _ONE_THREAD:
+        return 1
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return count if count <= 4 else max(4, count // 2)
+
+
+def _flash_attn(active: Binding, value: bool | str | None) -> Any:
+    named = members(active, "llama_flash_attn_type")
+    if value is None:
+        return named["auto"]
+    if isinstance(value, bool):
+        return named["enabled" if value else "disabled"]
+    return check.choice("flash_attn", value, named)
+
+
+def _cache_type(active: Binding, name: str, value: str, head_dim: int) -> Any:
+    types = members(active, "ggml_type")
+    kind = check.choice(name, value, {each: types[each] for each in CACHE_TYPES if each in types})
+    block = int(active.lib.ggml_blck_size(kind))
+    if head_dim > 0 and head_dim % block:
+        raise ContextCreateError(
+            f"{name} is {kind.name.lower()}, which stores blocks of {block} values; this model's heads have "
+            f"{head_dim}, "
+            f"which is no multiple; use f16"
+        )
+    return kind
+
+
+def _check_together(active: Binding, model: ModelFacts, params: Any) -> None:
+    lib = active.lib
+    disabled = members(active, "llama_flash_attn_type")["disabled"]
+    if lib.ggml_is_quantized(params.type_v) and params.flash_attn_type == disabled:
+        raise ContextCreateError(
+            "a quantized V cache needs flash attention; use flash_attn=None or True, or type_v='f16'"
+        )
+    # with causal attention libllama lowers n_batch to n_ctx; the output buffer asserts n_seq_max <=
+    # n_outputs_max
+    n_batch = min(params.n_batch, params.n_ctx or model.n_ctx_train)
+    n_outputs = params.n_outputs_max if params.n_outputs_max and not model.has_encoder else n_batch
+    if params.n_seq_max > min(n_outputs, n_batch):
+        raise ContextCreateError(
+            f"n_seq_max is {params.n_seq_max}; n_batch ({params.n_batch}), n_ctx "
+            f"({params.n_ctx or model.n_ctx_train}) and "
+            f"n_outputs_max ({params.n_outputs_max or 'n_batch'}) must each be at least that"
+        )
+    n_ubatch = min(n_batch, params.n_ubatch or n_batch)
+    if params.n_rs_seq and n_ubatch <= params.n_rs_seq + 1:
+        raise ContextCreateError(f"n_rs_seq is {params.n_rs_seq}; n_ubatch ({n_ubatch}) must be larger by 2")
+    _check_memory(active, model, params)
+
+
+_CELL = 56
+"""Bytes of bookkeeping per cell of the KV cache: position, extent, shift, and one bit per sequence."""
+
+
+def _check_memory(active: Binding, model: ModelFacts, params: Any) -> None:
+    """Refuse what can't fit: libllama zeroes its buffers, and a system that overcommits kills us for it."""
+    n_ctx = -(-(params.n_ctx or model.n_ctx_train) // 256) * 256
+    need = n_ctx * _CELL + 4 * params.n_batch
+    if model.plain_cache:
+        row = active.lib.ggml_row_size
+        per_layer = row(params.type_k, model.head_dim_k * model.n_head_kv) + row(
+            params.type_v, model.head_dim_v * model.n_head_kv
+        )
+        need += n_ctx * model.n_layer * per_layer
+    if need < 1 << 28:
+        return
+    have = _memory_available() + _device_memory(active)
+    if have and need > have:
+        raise ContextCreateError(
+            f"n_ctx is {params.n_ctx or model.n_ctx_train}: the context needs at least {need / 2**20:,.0f} "
+            "MiB, and "
+            f"{have / 2**20:,.0f} MiB are free; use a smaller n_ctx, or type_k and type_v 'q8_0'"
+        )
+
+
+def _memory_available() -> int:
+    """Return the bytes that this process can still get, 0 if the system doesn't say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            fields = {
+                line.split(":")[0]: int(line.split()[1]) * 1024 for line in file if line.endswith("kB\n")
+            }
+        free = fields.get("MemAvailable", 0) + fields.get("SwapFree", 0)
+    except (OSError, ValueError, IndexError):
+        try:
+            free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        except (AttributeError, OSError, ValueError):
+            return 0
+    try:
+        with (
+            open("/sys/fs/cgroup/memory.max", encoding="ascii") as limit,
+            open("/sys/fs/cgroup/memory.current", encoding="ascii") as used,
+        ):
+            most = limit.read().strip()
+            if most != "max":
+                free = min(free, max(0, int(most) - int(used.read())) + _reclaimable())
+    except (OSError, ValueError):
+        pass
+    return free
+
+
+def _reclaimable() -> int:
+    with open("/sys/fs/cgroup/memory.stat", encoding="ascii") as file:
+        return sum(
+            int(line.split()[1]) for line in file if line.startswith(("inactive_file ", "active_file "))
+        )
+
+
+def _device_memory(active: Binding) -> int:
+    ffi, lib = active.ffi, active.lib
+    cpu = members(active, "ggml_backend_dev_type")["cpu"]
+    total = 0
+    free_bytes, all_bytes = ffi.new("size_t *"), ffi.new("size_t *")
+    for index in range(lib.ggml_backend_dev_count()):
+        device = lib.ggml_backend_dev_get(index)
+        if lib.ggml_backend_dev_type(device) != cpu:
+            lib.ggml_backend_dev_memory(device, free_bytes, all_bytes)
+            total += int(free_bytes[0])
+    return total

@@ -1,0 +1,529 @@
+"""Samplers: the single steps of a chain, and the constructors for all that llama.cpp has.
+
+A sampler is owned until a chain takes it (``consumed``) and again when the chain gives it back. What the
+chain must know about it - whether it selects a token, whether it reorders or drops candidates, which
+vocabulary it belongs to - is kept beside the C object.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+from ._core import binding, check, gbnf, logs
+from ._core import text as text_
+from ._core.handle import Handle
+from .errors import ArgumentTypeError, GrammarError, SamplerError
+from .lazy_grammar import LazyGrammar
+
+if TYPE_CHECKING:
+    from .vocab import Vocab
+
+_MAX_HISTORY = 1 << 24
+"""Tokens that a sampler may remember; the memory for them is taken at once."""
+
+_MAX_KEEP = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a chain must know about one of its samplers."""
+
+    name: str
+    selects: bool = False
+    """it picks the token"""
+    reorders: bool = False
+    """it sorts or drops candidates, so that a selection made before it would point to another one"""
+    grammar: bool = False
+    lazy: LazyGrammar | None = None
+    """the grammar that takes the place of this sampler once it is triggered"""
+    resets_pending: bool = False
+    """adaptive-p: it remembers the token it selected until that is accepted"""
+    n_vocab: int = 0
+    """the size of the vocabulary it was made for, 0 = any"""
+
+
+class Sampler:
+    """One sampler.
+
+    C: struct llama_sampler, owned unless a chain took it.
+
+    Made by the class methods below; they have the names and arguments of ``llama_sampler_init_*``.
+    A ``seed`` of None is a random one.
+
+    Threads: one at a time (BusyError otherwise).
+    """
+
+    __slots__ = ("__weakref__", "_handle", "_kind")
+
+    def __init__(self, pointer: Any, kind: Kind | None = None, *, keep: Iterable[Any] = ()) -> None:
+        """Take over a ``struct llama_sampler *`` that raw code made."""
+        active = binding.active()
+        if pointer == active.NULL:
+            raise SamplerError("the sampler pointer is NULL")
+        self._kind = Kind("custom") if kind is None else kind
+        free = active.lib.llama_sampler_free
+        self._handle = Handle(active.ffi, pointer, free, "sampler", keep=keep, exclusive=True)
+
+    # --- life ---
+
+    @property
+    def ptr(self) -> Any:
+        """Return the ``struct llama_sampler *`` for raw calls.
+
+        Raises:
+            ClosedError: closed; ConsumedError: a chain owns it now.
+        """
+        return self._handle.ptr
+
+    @property
+    def closed(self) -> bool:
+        """Return whether it is closed, or owned by a chain."""
+        return self._handle.closed
+
+    @property
+    def consumed(self) -> bool:
+        """Return whether a chain owns it now."""
+        return self._handle.consumed
+
+    def close(self) -> None:
+        """Free the sampler.
+
+        C: llama_sampler_free
+
+        Threads: any; a second close does nothing.
+        """
+        self._handle.close()
+
+    def __enter__(self) -> Sampler:
+        _ = self._handle.ptr
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = ", in a chain" if self.consumed else ", closed" if self.closed else ""
+        return f"<llama_ffi.Sampler {self._kind.name}{state}>"
+
+    @property
+    def name(self) -> str:
+        """Return its name; "?" in front says that its arguments switch it off.
+
+        C: llama_sampler_name
+        """
+        with self._handle as pointer:
+            return sampler_name(pointer)
+
+    @property
+    def seed(self) -> int | None:
+        """Return the seed in use, None if it draws no random numbers (or xtc or adaptive-p, which don't
+        tell).
+
+        C: llama_sampler_get_seed
+        """
+        with self._handle as pointer:
+            return seed_of(pointer)
+
+    def reset(self) -> None:
+        """Forget what was accepted; random numbers start over.
+
+        C: llama_sampler_reset
+        """
+        with self._handle as pointer:
+            binding.active().lib.llama_sampler_reset(pointer)
+
+    def clone(self) -> Sampler:
+        """Return a copy with the same state.
+
+        C: llama_sampler_clone
+
+        Raises:
+            SamplerError: it was made by raw code without a ``clone`` function.
+        """
+        active = binding.active()
+        with self._handle as pointer:
+            check_clonable(pointer)
+            copy = active.lib.llama_sampler_clone(pointer)
+            if copy == active.NULL:
+                raise SamplerError(f"the sampler {self._kind.name} could not be cloned")
+            return Sampler(copy, copy_kind(self._kind), keep=self._handle.kept())
+
+    # --- those that select ---
+
+    @classmethod
+    def greedy(cls) -> Sampler:
+        """Select the most likely token; of equal ones the lowest id. C: llama_sampler_init_greedy"""
+        return cls(_lib().llama_sampler_init_greedy(), Kind("greedy", selects=True))
+
+    @classmethod
+    def dist(cls, seed: SupportsIndex | None = None) -> Sampler:
+        """Select a token at random, by its probability. C: llama_sampler_init_dist"""
+        return cls(_lib().llama_sampler_init_dist(_seed(seed)), Kind("dist", selects=True))
+
+    @classmethod
+    def mirostat(
+        cls,
+        n_vocab: SupportsIndex,
+        seed: SupportsIndex | None = None,
+        tau: float = 5.0,
+        eta: float = 0.1,
+        m: int = 100,
+    ) -> Sampler:
+        """Select with Mirostat 1.0: surprise near ``tau``, learning rate ``eta``, estimated from ``m``
+        tokens.
+
+        C: llama_sampler_init_mirostat
+        """
+        args = (
+            check.integer("n_vocab", n_vocab, 1),
+            _seed(seed),
+            _real("tau", tau, 0.0),
+            _real("eta", eta, 0.0),
+            check.integer("m", m, 2),
+        )
+        return cls(_lib().llama_sampler_init_mirostat(*args), Kind("mirostat", selects=True, reorders=True))
+
+    @classmethod
+    def mirostat_v2(cls, seed: SupportsIndex | None = None, tau: float = 5.0, eta: float = 0.1) -> Sampler:
+        """Select with Mirostat 2.0: surprise near ``tau``, learning rate ``eta``.
+
+        C: llama_sampler_init_mirostat_v2
+        """
+        args = (_seed(seed), _real("tau", tau, 0.0), _real("eta", eta, 0.0))
+        return cls(
+            _lib().llama_sampler_init_mirostat_v2(*args), Kind("mirostat-v2", selects=True, reorders=True)
+        )
+
+    @classmethod
+    def adaptive_p(cls, target: float, decay: float = 0.9, seed: SupportsIndex | None = None) -> Sampler:
+        """Select tokens whose probability is near ``target`` (0 to 1; negative = off), averaged with
+        ``decay``.
+
+        C: llama_sampler_init_adaptive_p
+        """
+        args = (_real("target", target, -1.0, 1.0), _real("decay", decay, 0.0, 0.99), _seed(seed))
+        kind = Kind("adaptive-p", selects=True, resets_pending=args[0] >= 0.0)
+        return cls(_lib().llama_sampler_init_adaptive_p(*args), kind)
+
+    # --- those that drop candidates ---
+
+    @classmethod
+    def top_k(cls, k: SupportsIndex) -> Sampler:
+        """Keep the ``k`` most likely tokens; 0 or less keeps all. C: llama_sampler_init_top_k"""
+        return cls(_lib().llama_sampler_init_top_k(check.integer("k", k)), Kind("top-k", reorders=True))
+
+    @classmethod
+    def top_p(cls, p: float, min_keep: int = 1) -> Sampler:
+        """Keep the most likely tokens that have ``p`` of the probability together; 1 keeps all.
+
+        C: llama_sampler_init_top_p
+        """
+        args = (_real("p", p, 0.0), _keep(min_keep))
+        return cls(_lib().llama_sampler_init_top_p(*args), Kind("top-p", reorders=True))
+
+    @classmethod
+    def min_p(cls, p: float, min_keep: int = 1) -> Sampler:
+        """Keep tokens with at least ``p`` times the best one's probability; 0 keeps all.
+
+        C: llama_sampler_init_min_p
+        """
+        args = (_real("p", p, 0.0), _keep(min_keep))
+        return cls(_lib().llama_sampler_init_min_p(*args), Kind("min-p", reorders=True))
+
+    @classmethod
+    def typical(cls, p: float, min_keep: int = 1) -> Sampler:
+        """Keep the locally typical tokens that have ``p`` of the probability together; 1 keeps all.
+
+        C: llama_sampler_init_typical
+        """
+        args = (_real("p", p, 0.0), _keep(min_keep))
+        return cls(_lib().llama_sampler_init_typical(*args), Kind("typical", reorders=True))
+
+    @classmethod
+    def xtc(cls, p: float, t: float, min_keep: int = 1, seed: SupportsIndex | None = None) -> Sampler:
+        """With probability ``p`` drop all but the last of the tokens above the threshold ``t``.
+
+        C: llama_sampler_init_xtc
+        """
+        args = (_real("p", p, 0.0), _real("t", t, 0.0), _keep(min_keep), _seed(seed))
+        return cls(_lib().llama_sampler_init_xtc(*args), Kind("xtc", reorders=True))
+
+    @classmethod
+    def top_n_sigma(cls, n: float) -> Sampler:
+        """Keep tokens whose logit is at most ``n`` standard deviations below the best; 0 or less keeps all.
+
+        C: llama_sampler_init_top_n_sigma
+        """
+        return cls(_lib().llama_sampler_init_top_n_sigma(_real("n", n)), Kind("top-n-sigma"))
+
+    @classmethod
+    def infill(cls, vocab: Vocab) -> Sampler:
+        """Merge tokens that begin alike, for filling a gap; to be put behind top_k and top_p.
+
+        C: llama_sampler_init_infill
+
+        Raises:
+            SamplerError: the vocabulary has no token that ends a text, or one of more than 512 bytes.
+        """
+        model = vocab._handle.ptr
+        if vocab.eot is None and vocab.eos is None:
+            raise SamplerError("infill needs a vocabulary with an end-of-turn or end-of-sequence token")
+        longest = max(map(len, vocab._ids_of_pieces()), default=0)
+        if longest > 512:
+            raise SamplerError(
+                f"infill takes pieces of up to 512 bytes, and this vocabulary has one of {longest}"
+            )
+        kind = Kind("infill", reorders=True, n_vocab=vocab.n_tokens)
+        return cls(_lib().llama_sampler_init_infill(vocab.ptr), kind, keep=[model])
+
+    # --- those that change logits ---
+
+    @classmethod
+    def temp(cls, t: float) -> Sampler:
+        """Divide the logits by ``t``; 0 or less leaves only the most likely token.
+
+        C: llama_sampler_init_temp
+        """
+        return cls(_lib().llama_sampler_init_temp(_real("t", t)), Kind("temp"))
+
+    @classmethod
+    def temp_ext(cls, t: float, delta: float = 0.0, exponent: float = 1.0) -> Sampler:
+        """Divide the logits by ``t`` ± ``delta``, by the entropy to the power of ``exponent``.
+
+        C: llama_sampler_init_temp_ext
+        """
+        args = (_real("t", t), _real("delta", delta, 0.0), _real("exponent", exponent))
+        return cls(_lib().llama_sampler_init_temp_ext(*args), Kind("temp-ext", reorders=True))
+
+    @classmethod
+    def penalties(
+        cls,
+        n_vocab: SupportsIndex,
+        penalty_last_n: SupportsIndex = 64,
+        penalty_repeat: float = 1.0,
+        penalty_freq: float = 0.0,
+        penalty_present: float = 0.0,
+    ) -> Sampler:
+        """Make recent tokens less likely.
+
+        C: llama_sampler_init_penalties
+
+        Arguments:
+            n_vocab: the size of the vocabulary.
+            penalty_last_n: tokens to look back, 0 = off.
+            penalty_repeat: divides positive logits, multiplies negative ones; above 0, 1.0 = off.
+            penalty_freq: is subtracted once for each occurrence.
+            penalty_present: is subtracted once.
+        """
+        args = (
+            check.integer("n_vocab", n_vocab, 1),
+            check.integer("penalty_last_n", penalty_last_n, 0, _MAX_HISTORY),
+            _real("penalty_repeat", penalty_repeat, math.ulp(0.0)),
+            _real("penalty_freq", penalty_freq),
+            _real("penalty_present", penalty_present),
+        )
+        return cls(_lib().llama_sampler_init_penalties(*args), Kind("penalties"))
+
+    @classmethod
+    def dry(
+        cls,
+        vocab: Vocab,
+        multiplier: float,
+        base: float = 1.75,
+        allowed_length: SupportsIndex = 2,
+        penalty_last_n: SupportsIndex = 1024,
+        seq_breakers: Sequence[str | bytes] = ("\n", ":", '"', "*"),
+    ) -> Sampler:
+        """Make the continuation of repetitions less likely ("don't repeat yourself").
+
+        C: llama_sampler_init_dry
+
+        Arguments:
+            multiplier: strength, 0 = off.
+            base: grows the penalty with each token beyond ``allowed_length``.
+            allowed_length: tokens that may repeat freely.
+            penalty_last_n: tokens to look back, 0 = off.
+            seq_breakers: texts over which a repetition doesn't reach, up to 40 bytes each.
+        """
+        model = vocab._handle.ptr
+        vocab._check_vocab()
+        ffi = binding.active().ffi
+        if isinstance(seq_breakers, str | bytes):
+            raise ArgumentTypeError("seq_breakers must be a list of texts, not one text")
+        breakers = [text_.encode_c(each, "a sequence breaker") for each in seq_breakers]
+        for each in breakers:
+            # C cuts them off at 40 bytes, maybe inside a character, and tokenizes every end of them
+            if len(each) > 40:
+                raise SamplerError(f"a sequence breaker has {len(each)} bytes; 40 are possible: {each!r}")
+            if not each.isascii() and not (vocab.type.name == "SPM" and vocab._falls_back_to_bytes()):
+                raise SamplerError(
+                    f"sequence breakers must be ASCII in {vocab.type.name} vocabularies: {each!r}"
+                )
+            vocab._check_text(each, each)
+        texts = [ffi.new("char[]", each) for each in breakers]
+        args = (
+            vocab.ptr,
+            _real("multiplier", multiplier),
+            _real("base", base),
+            check.integer("allowed_length", allowed_length, 0),
+            check.integer("penalty_last_n", penalty_last_n, 0, _MAX_HISTORY),
+            ffi.new("char *[]", texts) if texts else ffi.NULL,
+            len(texts),
+        )
+        return cls(_lib().llama_sampler_init_dry(*args), Kind("dry", n_vocab=vocab.n_tokens), keep=[model])
+
+    @classmethod
+    def logit_bias(cls, n_vocab: SupportsIndex, biases: Mapping[int, float]) -> Sampler:
+        """Add to the logits of some tokens; -inf forbids a token.
+
+        C: llama_sampler_init_logit_bias
+
+        Raises:
+            TokenRangeError: a token is outside of [0, n_vocab).
+            InvalidArgumentError: a bias is NaN or +inf (add a large number instead).
+        """
+        size = check.integer("n_vocab", n_vocab, 1)
+        ffi = binding.active().ffi
+        array = ffi.new("llama_logit_bias[]", len(biases))
+        for entry, (token, bias) in zip(array, biases.items(), strict=True):
+            entry.token = check.token(token, size)
+            entry.bias = check.real(f"the bias of token {token}", bias, high=3e38, finite=False)
+        return cls(_lib().llama_sampler_init_logit_bias(size, len(biases), array), Kind("logit-bias"))
+
+    # --- grammars ---
+
+    @classmethod
+    def grammar(cls, vocab: Vocab, grammar: str, root: str = "root") -> Sampler:
+        """Allow only text that the grammar (GBNF) allows; to be put before what selects or drops candidates.
+
+        C: llama_sampler_init_grammar
+
+        Arguments:
+            vocab: of the model that will be sampled from.
+            grammar: the rules, in GBNF.
+            root: the rule that a text must match.
+
+        Raises:
+            GrammarError: the grammar doesn't parse (with the line), has no such root, is left-recursive, or
+            names
+                tokens (``<think>``): llama.cpp aborts on some of those, use raw for them.
+            UnsupportedError: the model has no vocabulary.
+        """
+        source, start = _read_grammar(vocab, grammar, root)
+        return _grammar(vocab, source, start)
+
+    @classmethod
+    def grammar_lazy(
+        cls,
+        vocab: Vocab,
+        grammar: str,
+        root: str = "root",
+        *,
+        trigger_patterns: Sequence[str] = (),
+        trigger_tokens: Iterable[SupportsIndex] = (),
+    ) -> Sampler:
+        """Allow everything until a trigger appears, and from there on only what the grammar allows.
+
+        Instead of llama_sampler_init_grammar_lazy_patterns, which compiles the patterns with ``std::regex``
+        (its
+        exceptions end the process, and so does its recursion on a few ten thousand characters): the waiting
+        is
+        done here, and the grammar itself by llama.cpp once it is triggered.
+
+        Arguments:
+            vocab, grammar, root: as for :meth:`grammar`.
+            trigger_patterns: regular expressions (Python's), searched in all text since the beginning. The
+                grammar
+                applies from the first group that matched something, or from the beginning of the match.
+            trigger_tokens: token ids; the grammar applies from the token on.
+
+        Raises:
+            GrammarError: as for :meth:`grammar`, or a pattern is no regular expression.
+            TokenRangeError: a trigger token is outside of the vocabulary.
+        """
+        source, start = _read_grammar(vocab, grammar, root)
+        tokens = frozenset(check.token(token, vocab.n_tokens, "trigger token") for token in trigger_tokens)
+        _grammar(vocab, source, start).close()  # what llama.cpp won't take is said now, not when triggered
+        lazy = LazyGrammar(vocab, lambda: _grammar(vocab, source, start), tokens, trigger_patterns)
+        waiting = _lib().llama_sampler_init_grammar(vocab.ptr, b"", b"")  # an empty grammar allows everything
+        kind = Kind("grammar-lazy", grammar=True, lazy=lazy, n_vocab=vocab.n_tokens)
+        return cls(waiting, kind, keep=[vocab._handle.ptr])
+
+
+def _read_grammar(vocab: Vocab, grammar: str, root: str) -> tuple[bytes, bytes]:
+    vocab._check_vocab()
+    if not isinstance(grammar, str):
+        raise ArgumentTypeError(f"grammar must be str, not {type(grammar).__name__}")
+    source, start = text_.encode_c(grammar, "grammar"), text_.encode_c(root, "root")
+    if gbnf.read(grammar, start.decode()).uses_tokens:
+        raise GrammarError(
+            "the grammar names tokens (<...>): llama.cpp accepts some of them in its check and throws on "
+            "them "
+            "afterwards, so the safe layer doesn't take them; write their text, or use raw"
+        )
+    return source, start
+
+
+def _grammar(vocab: Vocab, source: bytes, root: bytes) -> Sampler:
+    active = binding.active()
+    model = vocab._handle.ptr
+    with logs.capture() as lines:
+        pointer = active.lib.llama_sampler_init_grammar(vocab.ptr, source, root)
+    if pointer == active.NULL:
+        raise GrammarError(
+            f"llama.cpp refuses the grammar: {'; '.join(lines) or 'it gives no reason'}", log=lines
+        )
+    return Sampler(pointer, Kind("grammar", grammar=True, n_vocab=vocab.n_tokens), keep=[model])
+
+
+# --- for chains ------------------------------------------------------------------------------------
+
+
+def sampler_name(pointer: Any) -> str:
+    """Return the C name of a sampler."""
+    active = binding.active()
+    if pointer.iface == active.NULL or pointer.iface.name == active.NULL:
+        return ""
+    name: bytes = active.ffi.string(active.lib.llama_sampler_name(pointer))
+    return name.decode("utf-8", "replace")
+
+
+def seed_of(pointer: Any) -> int | None:
+    """Return the seed of a sampler or chain, None if it has none."""
+    active = binding.active()
+    seed = int(active.lib.llama_sampler_get_seed(pointer))
+    return None if seed == active.lib.LLAMA_DEFAULT_SEED else seed
+
+
+def check_clonable(pointer: Any) -> None:
+    """Raise if llama_sampler_clone would abort: a custom sampler with a context and without ``clone``."""
+    null = binding.active().NULL
+    if pointer.iface == null or (pointer.iface.clone == null and pointer.ctx != null):
+        raise SamplerError("this sampler has no clone function")
+
+
+def copy_kind(kind: Kind) -> Kind:
+    """Return the kind for a clone: a lazy grammar's text is its own."""
+    return kind if kind.lazy is None else replace(kind, lazy=kind.lazy.copy())
+
+
+def _lib() -> Any:
+    return binding.active().lib
+
+
+def _seed(value: SupportsIndex | None) -> int:
+    return int(binding.active().lib.LLAMA_DEFAULT_SEED) if value is None else check.seed(value)
+
+
+def _real(name: str, value: float, low: float = -3e38, high: float = 3e38) -> float:
+    return check.real(name, value, low, high)
+
+
+def _keep(value: SupportsIndex) -> int:
+    return check.integer("min_keep", value, 0, _MAX_KEEP)

@@ -1,0 +1,582 @@
+"""Chains of samplers: from a row of logits to a token.
+
+``sample`` is apply, check, accept, in this order and never more at once than is safe: llama.cpp's own
+``llama_sampler_sample`` asserts that something was selected, and ``llama_sampler_accept`` throws at a
+token that a grammar refuses. So a selection is looked at before it is used, and every grammar is asked with
+a one-candidate array before anything is accepted: on an error nothing has been.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+from ._core import binding, check
+from ._core.handle import Handle
+from .errors import GrammarError, InvalidArgumentError, NoTokenSelectedError, SamplerError
+from .lazy_grammar import Question
+from .sampler import Kind, Sampler, check_clonable, copy_kind, sampler_name, seed_of
+
+if TYPE_CHECKING:
+    from .context import Context
+    from .vocab import Vocab
+
+
+@dataclass(frozen=True)
+class SamplerPerf:
+    """What a chain has measured (only if made with ``no_perf=False``)."""
+
+    t_sample_ms: float
+    """milliseconds spent"""
+    n_sample: int
+    """tokens accepted"""
+
+
+@dataclass
+class _Member:
+    kind: Kind
+    keep: tuple[Any, ...]
+
+
+class SamplerChain:
+    """A chain of samplers.
+
+    C: llama_sampler_chain_init, owned; the samplers in it are the chain's.
+
+    Arguments:
+        no_perf: don't measure times.
+
+    Samplers run in the order in which they were added. A grammar must come before everything that drops
+    candidates or selects, and nothing that does either may follow what selects: ``add`` refuses it.
+
+    Threads: one at a time (BusyError otherwise).
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_accept_c",
+        "_apply_c",
+        "_array",
+        "_ffi",
+        "_handle",
+        "_lib",
+        "_members",
+        "_n_vocab",
+        "_plain",
+        "_question",
+        "_sample_c",
+        "_table",
+        "_validate_c",
+    )
+
+    def __init__(self, no_perf: bool = True) -> None:
+        active = binding.active()
+        params = active.lib.llama_sampler_chain_default_params()
+        params.no_perf = bool(no_perf)
+        self._take(active, active.lib.llama_sampler_chain_init(params), [])
+
+    def _take(self, active: binding.Binding, pointer: Any, members: list[_Member]) -> None:
+        lib = active.lib
+        self._ffi: Any = active.ffi
+        self._lib: Any = lib
+        self._handle = Handle(active.ffi, pointer, lib.llama_sampler_free, "sampler chain", exclusive=True)
+        self._members = members
+        self._apply_c: Any = lib.llama_sampler_apply
+        self._accept_c: Any = lib.llama_sampler_accept
+        self._sample_c: Any = lib.llama_sampler_sample
+        self._validate_c: Any = lib.ggml_validate_row_data
+        self._array = active.ffi.new("llama_token_data_array *")
+        self._question = Question()
+        self._table: _Candidates | None = None
+        self._plan()
+
+    # --- life ---
+
+    @property
+    def ptr(self) -> Any:
+        """Return the ``struct llama_sampler *`` of the chain for raw calls.
+
+        A lazy grammar that waits for its trigger is an empty one there.
+
+        Raises:
+            ClosedError: the chain is closed.
+        """
+        return self._handle.ptr
+
+    @property
+    def closed(self) -> bool:
+        """Return whether the chain has been closed."""
+        return self._handle.closed
+
+    def close(self) -> None:
+        """Free the chain and the samplers in it.
+
+        C: llama_sampler_free
+
+        Threads: any; a second close does nothing.
+        """
+        self._handle.close()
+
+    def __enter__(self) -> SamplerChain:
+        _ = self._handle.ptr
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __repr__(self) -> str:
+        names = ", ".join(member.kind.name for member in self._members) or "empty"
+        return f"<llama_ffi.SamplerChain: {names}{', closed' * self.closed}>"
+
+    # --- what is in it ---
+
+    @property
+    def names(self) -> list[str]:
+        """Return the samplers' names in their order; "?" in front says that a sampler is switched off.
+
+        C: llama_sampler_chain_n, llama_sampler_chain_get, llama_sampler_name
+        """
+        lib = self._lib
+        with self._handle as chain:
+            count = lib.llama_sampler_chain_n(chain)
+            return [sampler_name(lib.llama_sampler_chain_get(chain, index)) for index in range(count)]
+
+    @property
+    def seed(self) -> int | None:
+        """Return the seed of the last sampler that has one, None if none has. C: llama_sampler_get_seed"""
+        with self._handle as chain:
+            return seed_of(chain)
+
+    @property
+    def perf(self) -> SamplerPerf:
+        """Return what was measured so far, a copy. C: llama_perf_sampler"""
+        with self._handle as chain:
+            data = self._lib.llama_perf_sampler(chain)
+            return SamplerPerf(float(data.t_sample_ms), int(data.n_sample))
+
+    def perf_reset(self) -> None:
+        """Measure from zero. C: llama_perf_sampler_reset"""
+        with self._handle as chain:
+            self._lib.llama_perf_sampler_reset(chain)
+
+    def add(self, sampler: Sampler) -> SamplerChain:
+        """Append a sampler; it belongs to the chain from now on. Return the chain.
+
+        C: llama_sampler_chain_add
+
+        Raises:
+            SamplerError: it doesn't fit behind what is there: a grammar behind a sampler that drops
+            candidates
+                or selects, anything that drops or selects behind one that selects.
+            ConsumedError: another chain has it.
+            ClosedError, BusyError.
+        """
+        if not isinstance(sampler, Sampler):
+            raise SamplerError(f"only a Sampler can be added to a chain, not a {type(sampler).__name__}")
+        kind = sampler._kind
+        with self._handle as chain, sampler._handle:
+            self._check_order(kind)
+            keep = sampler._handle.kept()
+            pointer = sampler._handle.consume(self._handle)
+            self._lib.llama_sampler_chain_add(chain, pointer)
+            self._members.append(_Member(kind, keep))
+            self._plan()
+        return self
+
+    def remove(self, index: SupportsIndex) -> Sampler:
+        """Take a sampler out of the chain and return it; negative indices count from the end.
+
+        C: llama_sampler_chain_remove
+
+        Raises:
+            InvalidArgumentError: no sampler there.
+            ClosedError, BusyError.
+        """
+        count = len(self._members)
+        position = check.integer("index", index, -count, max(count - 1, 0)) if count else -1
+        if not count:
+            raise InvalidArgumentError("the chain is empty")
+        position += count if position < 0 else 0
+        with self._handle as chain:
+            pointer = self._lib.llama_sampler_chain_remove(chain, position)
+            member = self._members.pop(position)
+            self._plan()
+            self._handle.release(*member.keep)
+            return Sampler(pointer, member.kind, keep=member.keep)
+
+    def clone(self) -> SamplerChain:
+        """Return a copy with the same samplers in the same state.
+
+        C: llama_sampler_clone
+
+        Raises:
+            SamplerError: a sampler in it, made by raw code, has no ``clone``.
+        """
+        active, lib = binding.active(), self._lib
+        with self._handle as chain:
+            for index in range(len(self._members)):
+                check_clonable(lib.llama_sampler_chain_get(chain, index))
+            copy = SamplerChain.__new__(SamplerChain)
+            members = [_Member(copy_kind(member.kind), member.keep) for member in self._members]
+            copy._take(active, lib.llama_sampler_clone(chain), members)
+            for member in members:
+                copy._handle.keep(*member.keep)
+            return copy
+
+    def reset(self) -> None:
+        """Forget what was accepted; random numbers start over, grammars at their root.
+
+        C: llama_sampler_reset
+        """
+        with self._handle as chain:
+            self._lib.llama_sampler_reset(chain)
+            for index, member in enumerate(self._members):
+                lazy = member.kind.lazy
+                if lazy is not None:
+                    if lazy.triggered:
+                        waiting = self._lib.llama_sampler_init_grammar(lazy._vocab.ptr, b"", b"")
+                        self._replace(chain, index, waiting)
+                    lazy.reset()
+
+    # --- sampling ---
+
+    def sample(self, ctx: Context, i: SupportsIndex = -1) -> int:
+        """Choose a token from one row of logits, and accept it.
+
+        C: llama_sampler_apply, llama_sampler_accept
+
+        Arguments:
+            ctx: the context whose last batch is looked at.
+            i: the token's index in that batch, or -1 for the last output, -2 for the one before …
+
+        Returns:
+            the token's id.
+
+        Raises:
+            NoTokenSelectedError: the chain is empty or doesn't select, or no candidate is left.
+            GrammarError: the grammar refuses the token that was selected; nothing has been accepted.
+            NoOutputsError: no logits there.
+            SamplerError: a sampler was made for another vocabulary.
+            ClosedError, BusyError.
+
+        Threads: one at a time on the chain and on the context. The GIL is released while C works.
+        """
+        index = check.integer("i", i)
+        with self._handle as chain, ctx._handle as context:
+            return self._sample(chain, context, ctx, index)
+
+    def _sample(self, chain: Any, context: Any, ctx: Context, index: int) -> int:
+        row = ctx._row(context, index)
+        n_vocab = ctx.model.vocab.n_tokens
+        if self._n_vocab and self._n_vocab != n_vocab:
+            raise SamplerError(
+                f"a sampler of this chain was made for a vocabulary of {self._n_vocab} tokens; the context "
+                f"has {n_vocab}"
+            )
+        plain = self._plain
+        if plain is _GREEDY:
+            # llama_sampler_sample would assert on a missing row (it is there) and on a missing selection
+            # (greedy always selects, NaNs or not); accepting means nothing to it. It is the fastest way by
+            # far.
+            return int(self._sample_c(chain, context, index))
+        if not self._validate_c(_F32, row, 4 * n_vocab):
+            self._check_numbers(row, n_vocab)
+        if plain is _SELECTS:
+            # the same holds for every chain whose last word is a sampler that selects, if there is no grammar
+            # (which could refuse) and no sampler of unknown origin, on logits that can be sorted
+            return int(self._sample_c(chain, context, index))
+        return self._sample_slowly(chain, row, n_vocab)
+
+    def _sample_slowly(self, chain: Any, row: Any, n_vocab: int) -> int:
+        table = self._table
+        if table is None or table.count != n_vocab:
+            table = self._table = _Candidates(self._ffi, n_vocab)
+        candidates = self._array
+        table.fill(row)
+        candidates.data, candidates.size, candidates.selected, candidates.sorted = (
+            table.data,
+            n_vocab,
+            -1,
+            False,
+        )
+        self._apply_c(chain, candidates)
+        selected = candidates.selected
+        if not 0 <= selected < candidates.size:
+            raise self._nothing_selected(int(selected), int(candidates.size))
+        entry = candidates.data[selected]
+        token, logit = int(entry.id), float(entry.logit)
+        try:
+            if logit == float("-inf"):
+                raise NoTokenSelectedError(
+                    "every candidate is forbidden; the grammar or a bias of -inf allows none of them"
+                )
+            self._accept(chain, token)
+        except BaseException:
+            self._forget_pending(chain)
+            raise
+        return token
+
+    def accept(self, token: SupportsIndex) -> None:
+        """Tell the samplers that a token was chosen, one of the prompt for example.
+
+        C: llama_sampler_accept
+
+        Raises:
+            GrammarError: a grammar refuses it; nothing has changed.
+            TokenRangeError: outside of the vocabulary, if a sampler knows it, or negative.
+            ClosedError, BusyError.
+        """
+        number = check.token(token, self._n_vocab or 2**31)
+        with self._handle as chain:
+            self._accept(chain, number)
+
+    def _accept(self, chain: Any, token: int) -> None:
+        started: dict[int, Sampler] = {}
+        get = self._lib.llama_sampler_chain_get
+        for index, member in enumerate(self._members):
+            kind = member.kind
+            if not kind.grammar:
+                continue
+            if kind.lazy is not None and not kind.lazy.triggered:
+                sampler = kind.lazy.look(token)
+                if sampler is not None:
+                    started[index] = sampler
+            elif not self._question.allows(get(chain, index), token):
+                raise GrammarError(f"the grammar refuses token {token}; nothing was accepted")
+        self._accept_c(chain, token)
+        for index, member in enumerate(self._members):
+            lazy = member.kind.lazy
+            if lazy is not None and not lazy.triggered:
+                sampler = started.get(index)
+                lazy.accept(token, sampler is not None)
+                if sampler is not None:
+                    with sampler._handle:
+                        pointer = sampler._handle.consume(self._handle)
+                    self._replace(chain, index, pointer)
+
+    # --- all samplers of llama.cpp; arguments as in the class methods of Sampler ---
+
+    def add_greedy(self) -> SamplerChain:
+        """Append :meth:`Sampler.greedy`."""
+        return self.add(Sampler.greedy())
+
+    def add_dist(self, seed: SupportsIndex | None = None) -> SamplerChain:
+        """Append :meth:`Sampler.dist`."""
+        return self.add(Sampler.dist(seed))
+
+    def add_mirostat(
+        self,
+        n_vocab: SupportsIndex,
+        seed: SupportsIndex | None = None,
+        tau: float = 5.0,
+        eta: float = 0.1,
+        m: int = 100,
+    ) -> SamplerChain:
+        """Append :meth:`Sampler.mirostat`."""
+        return self.add(Sampler.mirostat(n_vocab, seed, tau, eta, m))
+
+    def add_mirostat_v2(
+        self, seed: SupportsIndex | None = None, tau: float = 5.0, eta: float = 0.1
+    ) -> SamplerChain:
+        """Append :meth:`Sampler.mirostat_v2`."""
+        return self.add(Sampler.mirostat_v2(seed, tau, eta))
+
+    def add_adaptive_p(
+        self, target: float, decay: float = 0.9, seed: SupportsIndex | None = None
+    ) -> SamplerChain:
+        """Append :meth:`Sampler.adaptive_p`."""
+        return self.add(Sampler.adaptive_p(target, decay, seed))
+
+    def add_top_k(self, k: SupportsIndex) -> SamplerChain:
+        """Append :meth:`Sampler.top_k`."""
+        return self.add(Sampler.top_k(k))
+
+    def add_top_p(self, p: float, min_keep: int = 1) -> SamplerChain:
+        """Append :meth:`Sampler.top_p`."""
+        return self.add(Sampler.top_p(p, min_keep))
+
+    def add_min_p(self, p: float, min_keep: int = 1) -> SamplerChain:
+        """Append :meth:`Sampler.min_p`."""
+        return self.add(Sampler.min_p(p, min_keep))
+
+    def add_typical(self, p: float, min_keep: int = 1) -> SamplerChain:
+        """Append :meth:`Sampler.typical`."""
+        return self.add(Sampler.typical(p, min_keep))
+
+    def add_xtc(
+        self, p: float, t: float, min_keep: int = 1, seed: SupportsIndex | None = None
+    ) -> SamplerChain:
+        """Append :meth:`Sampler.xtc`."""
+        return self.add(Sampler.xtc(p, t, min_keep, seed))
+
+    def add_top_n_sigma(self, n: float) -> SamplerChain:
+        """Append :meth:`Sampler.top_n_sigma`."""
+        return self.add(Sampler.top_n_sigma(n))
+
+    def add_temp(self, t: float) -> SamplerChain:
+        """Append :meth:`Sampler.temp`."""
+        return self.add(Sampler.temp(t))
+
+    def add_temp_ext(self, t: float, delta: float = 0.0, exponent: float = 1.0) -> SamplerChain:
+        """Append :meth:`Sampler.temp_ext`."""
+        return self.add(Sampler.temp_ext(t, delta, exponent))
+
+    def add_penalties(
+        self,
+        n_vocab: SupportsIndex,
+        penalty_last_n: SupportsIndex = 64,
+        penalty_repeat: float = 1.0,
+        penalty_freq: float = 0.0,
+        penalty_present: float = 0.0,
+    ) -> SamplerChain:
+        """Append :meth:`Sampler.penalties`."""
+        return self.add(
+            Sampler.penalties(n_vocab, penalty_last_n, penalty_repeat, penalty_freq, penalty_present)
+        )
+
+    def add_dry(
+        self,
+        vocab: Vocab,
+        multiplier: float,
+        base: float = 1.75,
+        allowed_length: SupportsIndex = 2,
+        penalty_last_n: SupportsIndex = 1024,
+        seq_breakers: Sequence[str | bytes] = ("\n", ":", '"', "*"),
+    ) -> SamplerChain:
+        """Append :meth:`Sampler.dry`."""
+        return self.add(Sampler.dry(vocab, multiplier, base, allowed_length, penalty_last_n, seq_breakers))
+
+    def add_logit_bias(self, n_vocab: SupportsIndex, biases: Mapping[int, float]) -> SamplerChain:
+        """Append :meth:`Sampler.logit_bias`."""
+        return self.add(Sampler.logit_bias(n_vocab, biases))
+
+    def add_infill(self, vocab: Vocab) -> SamplerChain:
+        """Append :meth:`Sampler.infill`."""
+        return self.add(Sampler.infill(vocab))
+
+    def add_grammar(self, vocab: Vocab, grammar: str, root: str = "root") -> SamplerChain:
+        """Append :meth:`Sampler.grammar`."""
+        return self.add(Sampler.grammar(vocab, grammar, root))
+
+    def add_grammar_lazy(
+        self,
+        vocab: Vocab,
+        grammar: str,
+        root: str = "root",
+        *,
+        trigger_patterns: Sequence[str] = (),
+        trigger_tokens: Iterable[SupportsIndex] = (),
+    ) -> SamplerChain:
+        """Append :meth:`Sampler.grammar_lazy`."""
+        return self.add(
+            Sampler.grammar_lazy(
+                vocab, grammar, root, trigger_patterns=trigger_patterns, trigger_tokens=trigger_tokens
+            )
+        )
+
+    # --- inside ---
+
+    def _check_order(self, new: Kind) -> None:
+        for member in self._members:
+            old = member.kind
+            if new.grammar and (old.selects or old.reorders):
+                raise SamplerError(
+                    f"a grammar behind {old.name} comes too late: add it first, or tokens that it refuses "
+                    "are selected"
+                )
+            if old.selects and (new.selects or new.reorders):
+                raise SamplerError(
+                    f"{new.name} behind {old.name} would change which token is selected; add {old.name} last"
+                )
+            if new.n_vocab and old.n_vocab and new.n_vocab != old.n_vocab:
+                raise SamplerError(
+                    f"{new.name} is for a vocabulary of {new.n_vocab} tokens, {old.name} for one of "
+                    f"{old.n_vocab}"
+                )
+
+    def _plan(self) -> None:
+        """Decide, once per change, how ``sample`` goes about it."""
+        kinds = [member.kind for member in self._members]
+        self._n_vocab = next((kind.n_vocab for kind in kinds if kind.n_vocab), 0)
+        self._plain = None
+        if kinds and not any(kind.grammar or kind.name == "custom" for kind in kinds):
+            if len(kinds) == 1 and kinds[0].name == "greedy":
+                self._plain = _GREEDY
+            elif kinds[-1].selects:
+                self._plain = _SELECTS
+
+    def _replace(self, chain: Any, index: int, pointer: Any) -> None:
+        """Put ``pointer`` into the place of a sampler, which is freed; C can only append and remove."""
+        lib = self._lib
+        after = [
+            lib.llama_sampler_chain_remove(chain, index + 1)
+            for _ in range(lib.llama_sampler_chain_n(chain) - index - 1)
+        ]
+        lib.llama_sampler_free(lib.llama_sampler_chain_remove(chain, index))
+        for each in [pointer, *after]:
+            lib.llama_sampler_chain_add(chain, each)
+
+    def _forget_pending(self, chain: Any) -> None:
+        # adaptive-p remembers what it selected until the next accept, and a clone made in between would
+        # crash in it; no token has the id -1, so accepting that only clears the memory
+        for index, member in enumerate(self._members):
+            if member.kind.resets_pending:
+                self._accept_c(self._lib.llama_sampler_chain_get(chain, index), -1)
+
+    def _check_numbers(self, row: Any, n_vocab: int) -> None:
+        """Raise if there are NaNs among the logits: std::sort leaves its array on them."""
+        for index, value in enumerate(memoryview(self._ffi.buffer(row, 4 * n_vocab)).cast("B").cast("f")):
+            if value != value:
+                raise NoTokenSelectedError(
+                    f"the model computed NaN as the logit of token {index}; its weights are damaged or "
+                    "overflow "
+                    f"(greedy sampling works nevertheless)"
+                )
+
+    def _nothing_selected(self, selected: int, size: int) -> NoTokenSelectedError:
+        if not self._members:
+            return NoTokenSelectedError(
+                "the chain is empty; add a sampler that selects: greedy, dist, mirostat or adaptive_p"
+            )
+        if selected < 0:
+            names = ", ".join(member.kind.name for member in self._members)
+            return NoTokenSelectedError(
+                f"no sampler of the chain ({names}) selects a token; add greedy, dist, mirostat or "
+                "adaptive_p at its end"
+            )
+        return NoTokenSelectedError(f"the chain selected candidate {selected} of {size}")
+
+
+_GREEDY = "greedy"
+_SELECTS = "selects"
+_F32 = 0
+"""GGML_TYPE_F32: fixed by the GGUF format."""
+
+
+class _Candidates:
+    """An array of candidates that is filled without a loop over the vocabulary."""
+
+    __slots__ = ("_bytes", "_ffi", "_logits", "_template", "count", "data")
+
+    def __init__(self, ffi: Any, count: int) -> None:
+        self._ffi = ffi
+        self.count = count
+        self.data = ffi.new("llama_token_data[]", count)
+        template = array("i", bytes(12 * count))
+        template[0::3] = array("i", range(count))
+        self._template = template
+        self._bytes = 4 * count
+        self._logits = memoryview(ffi.buffer(self.data)).cast("B").cast("f")[1::3]
+
+    def fill(self, row: Any) -> None:
+        """Set every id to its index (sorting has moved them) and every logit to the row's."""
+        self._ffi.memmove(self.data, self._template, 3 * self._bytes)
+        self._logits[:] = memoryview(self._ffi.buffer(row, self._bytes)).cast("B").cast("f")
