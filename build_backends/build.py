@@ -39,7 +39,7 @@ def work_key(
     """Return a name for all inputs of a build but our own project files."""
     inputs = {
         "format": stage.FORMAT,
-        "recipe": [recipe.name, recipe.targets, recipe.private_names],
+        "recipe": [recipe.name, recipe.private_names],
         "tree": code.tree_sha256,
         "commit": code.commit,
         "defines": sorted(defines.items()),
@@ -53,7 +53,10 @@ def work_key(
 
 def files_key(files: Iterable[Path]) -> str:
     """Return a name for the contents of our own project files."""
-    return tree.combine((file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files)[:8]
+    return tree.combine(
+        (file.relative_to(PROJECT).as_posix(), hashlib.sha256(file.read_bytes()).hexdigest())
+        for file in files
+    )[:8]
 
 
 def all_defines(recipe: Recipe, code: source.Source, users: Mapping[str, str]) -> dict[str, str]:
@@ -100,9 +103,8 @@ def _build_into(
     shutil.copytree(PROJECT, project, copy_function=shutil.copy2)
     log = final.parent / "build.log"
     log.unlink(missing_ok=True)
-    targets = (*recipe.targets, *(("llama_ffi_probe",) if (project / "probe.c").exists() else ()))
     arguments = {**defines, "LLAMA_FFI_SOURCE_DIR": code.root.as_posix()}
-    cmake.run(project, work / "build", code.root, arguments, targets, tools, log)
+    cmake.run(project, work / "build", code.root, arguments, recipe.targets, tools, log)
     built = json.loads((work / "build" / "built-Release.json").read_text(encoding="utf-8"))
     stage.remove(work / "staged")
     flags = [f"-D{name}={value}" for name, value in sorted(defines.items())]

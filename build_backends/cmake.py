@@ -127,7 +127,7 @@ def run(
         "GIT_CEILING_DIRECTORIES": os.pathsep.join((str(source.parent), str(build.parent))),
         **tools.compilers,
     }
-    configure = [tools.cmake, "-S", str(project), "-B", str(build), "-Wno-dev"]
+    configure = [tools.cmake, "-S", str(project), "-B", str(build)]
     if tools.ninja:
         configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tools.ninja}"]
     configure += [f"-D{name}={value}" for name, value in sorted(defines.items())]

@@ -33,7 +33,7 @@ class Recipe:
     name: str
     summary: str
     defines: Mapping[str, str] = field(default_factory=dict)
-    targets: tuple[str, ...] = ("llama", "mtmd")
+    targets: tuple[str, ...] = ("llama", "mtmd", "guard", "probe")
     private_names: bool = True
     this_cpu: bool = False
 

@@ -62,9 +62,8 @@ def stage(
                 shutil.copyfile(library, target / library.name)
                 (target / library.name).chmod(0o755)
     copy_licenses(source.root, target / LICENSES)
-    probe = run_probe(Path(built["probe"])) if built["probe"] else None
-    if probe is not None:
-        (target / PROBE).write_bytes(probe)
+    probe = run_probe(Path(built["probe"]))
+    (target / PROBE).write_bytes(probe)
     manifest = {
         "format": FORMAT,
         "commit": source.commit,
@@ -72,7 +71,7 @@ def stage(
         "backend": backend,
         "tree_sha256": source.tree_sha256,
         "headers_sha256": source.headers_sha256,
-        "probe_sha256": hashlib.sha256(probe).hexdigest() if probe is not None else None,
+        "probe_sha256": hashlib.sha256(probe).hexdigest(),
         **files,
         "flags": list(flags),
         "compiler": built["compiler"],
@@ -92,10 +91,9 @@ def is_complete(folder: Path) -> bool:
     """Tell whether `folder` holds a manifest and every file that it names."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        named = [*manifest["libraries"].values(), *manifest["modules"].values()]
+        named = [PROBE, *manifest["libraries"].values(), *manifest["modules"].values()]
     except (OSError, ValueError, KeyError):
         return False
-    named += [PROBE] if manifest.get("probe_sha256") else []
     return manifest.get("format") == FORMAT and all((folder / name).is_file() for name in named)
 
 

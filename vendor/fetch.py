@@ -127,9 +127,12 @@ def _fetch_into(final: Path, pin: Pin, tried: list[tuple[str, str]], bar: _Bar) 
             lambda folder, show: download.from_archive(pin.archive, folder, show),
         ),
     )
+    scratch_name = f".fetch-{final.name}-"
+    for stale in final.parent.glob(scratch_name + "*"):
+        unpack.remove(stale)  # left by a process that was killed; we hold the lock, so nobody uses it
     for name, prefix, get in sources:
         # Beside the final place: the rename must not cross file systems.
-        with tempfile.TemporaryDirectory(dir=final.parent, prefix=".fetch-") as scratch:
+        with tempfile.TemporaryDirectory(dir=final.parent, prefix=scratch_name) as scratch:
             work = Path(scratch)
             try:
                 archive = get(work, bar.begin(f"downloading llama.cpp {pin.commit[:9]} from the {name}"))
