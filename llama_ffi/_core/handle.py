@@ -61,12 +61,23 @@ class Handle:
         name: what the user calls it ("model", "context"), for messages.
         keep: what must outlive it: pointers of parents, callbacks, buffers.
         exclusive: True if only one call may run at a time.
+        cancel: a byte (``unsigned char *``) that makes a running call of C stop when it isn't zero.
 
     ``with handle as pointer:`` makes an exclusive call; ``handle.ptr`` is for objects that C lets several
     threads read.
     """
 
-    __slots__ = ("__weakref__", "_finalizer", "_lock", "_pointer", "_record", "_state", "_why", "name")
+    __slots__ = (
+        "__weakref__",
+        "_cancel",
+        "_finalizer",
+        "_lock",
+        "_pointer",
+        "_record",
+        "_state",
+        "_why",
+        "name",
+    )
 
     def __init__(
         self,
@@ -77,6 +88,7 @@ class Handle:
         *,
         keep: Iterable[Any] = (),
         exclusive: bool = False,
+        cancel: Any = None,
     ) -> None:
         if _queue:
             drain()
@@ -85,7 +97,8 @@ class Handle:
         self._state: type[ClosedError] | None = None
         self._why = ""
         self._lock = BusyLock() if exclusive else None
-        self._record = _Record(ffi.cast(ffi.typeof(pointer), pointer), destroy, list(keep), self)
+        self._cancel = cancel
+        self._record = _Record(ffi.cast(ffi.typeof(pointer), pointer), destroy, [*keep, cancel], self)
         self._finalizer = weakref.finalize(pointer, _release, self._record)
         self._finalizer.atexit = False
         _records[id(self._record)] = self._record
@@ -137,6 +150,11 @@ class Handle:
     def busy(self) -> bool:
         """Whether a call is running on it."""
         return self._lock is not None and self._lock.busy
+
+    def cancel(self) -> None:
+        """Make the running call stop, or else the next one; from any thread, without waiting."""
+        if self._cancel is not None:
+            self._cancel[0] = 1
 
     # --- what it keeps alive ---
 
@@ -264,6 +282,8 @@ def close_all(timeout: float) -> None:
     global _exited
     deadline = time.monotonic() + timeout
     for handle in handles():
+        handle.cancel()
+    for handle in handles():
         lock = handle._lock
         if lock is None:
             continue
@@ -285,3 +305,7 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
+
+# The first finalizer of a process makes weakref register an exit hook that disarms all finalizers. Exit hooks
+# run last to first: with a first finalizer here, before our own hook is registered, close_all() still frees.
+weakref.finalize(Handle, int).atexit = False

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,9 +27,6 @@ _TINY_MODEL = Path(__file__).resolve().parent.parent / "data" / "tiny.gguf"
 
 _EXIT_WAIT = 2.0
 """Seconds that the exit waits for running calls to notice their cancel flag."""
-
-cancel_hooks: list[Callable[[], None]] = []
-"""Called at exit, each to make running calls of its kind stop."""
 
 
 class LibraryInfo(NamedTuple):
@@ -92,7 +88,5 @@ def _register_cpu(ffi: Any, lib: Any, libraries: search.LibrarySet) -> None:
 
 
 def _exit(ffi: Any, lib: Functions, guard: Guard | None) -> None:
-    for stop in cancel_hooks:
-        stop()
     handle.close_all(_EXIT_WAIT)
     logs.uninstall(ffi, lib, guard)
