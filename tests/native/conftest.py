@@ -1,0 +1,95 @@
+"""Fixtures of the tests on the real library: the pinned source's vocabularies, and a model made in memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import llama_ffi as lf
+from llama_ffi.raw import ffi, lib
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SIZES = {
+    "context_length": 512,
+    "embedding_length": 64,
+    "block_count": 2,
+    "feed_forward_length": 128,
+    "attention.head_count": 2,
+    "attention.head_count_kv": 2,
+    "rope.dimension_count": 32,
+}
+"""A model that computes a token in a millisecond."""
+
+
+@pytest.fixture(scope="session")
+def source() -> Path:
+    """The pinned source of llama.cpp, fetched if it isn't there."""
+    command = [sys.executable, str(ROOT / "vendor" / "fetch.py"), "--print-path"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def vocabularies(source: Path) -> list[Path]:
+    files = sorted((source / "models").glob("ggml-vocab-*.gguf"))
+    assert files, "the fetched source has no vocabularies"
+    return files
+
+
+@pytest.fixture(scope="session")
+def random_model_path(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A llama with random weights and a vocabulary of 32,000 tokens, as a file."""
+    path = tmp_path_factory.mktemp("random") / "random.gguf"
+    metadata = lib.gguf_init_empty()
+    params = ffi.new("struct gguf_init_params *", {"no_alloc": True, "ctx": ffi.NULL})
+    vocabulary = lib.gguf_init_from_file(str(source / "models/ggml-vocab-llama-spm.gguf").encode(), params[0])
+    lib.gguf_set_kv(metadata, vocabulary)
+    lib.gguf_set_val_str(metadata, b"general.architecture", b"llama")
+    for name, value in SIZES.items():
+        lib.gguf_set_val_u32(metadata, f"llama.{name}".encode(), value)
+    lib.gguf_set_val_u32(metadata, b"llama.vocab_size", 32_000)
+    lib.gguf_set_val_f32(metadata, b"llama.attention.layer_norm_rms_epsilon", 1e-5)
+    state = 12345
+
+    @ffi.callback("llama_model_set_tensor_data_t")
+    def fill(tensor: Any, _user_data: Any) -> None:
+        nonlocal state
+        count = lib.ggml_nelements(tensor)
+        if b"norm" in ffi.string(tensor.name):
+            values = array("f", [1.0]) * count
+        else:
+            block = array("f")
+            for _ in range(4099):  # a prime, so that rows differ
+                state = (state * 1103515245 + 12345) & 0x7FFFFFFF
+                block.append((state / 0x7FFFFFFF - 0.5) * 0.3)
+            values = (block * (count // 4099 + 1))[:count]
+        lib.ggml_backend_tensor_set(tensor, ffi.from_buffer(values), 0, 4 * count)
+
+    model_params = lib.llama_model_default_params()
+    model_params.n_gpu_layers = 0
+    model = lib.llama_model_init_from_user(metadata, fill, ffi.NULL, model_params)
+    assert model != ffi.NULL
+    lib.llama_model_save_to_file(model, str(path).encode())
+    lib.llama_model_free(model)
+    lib.gguf_free(vocabulary)
+    lib.gguf_free(metadata)
+    return path
+
+
+@pytest.fixture(scope="session")
+def random_model(random_model_path: Path) -> Iterator[lf.Model]:
+    with lf.Model.load(random_model_path, n_gpu_layers=0) as model:
+        yield model
+
+
+@pytest.fixture
+def ctx(random_model: lf.Model) -> Iterator[lf.Context]:
+    with random_model.context(n_ctx=256, n_batch=64, n_ubatch=32, n_threads=1) as context:
+        yield context
