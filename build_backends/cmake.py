@@ -99,6 +99,7 @@ def _follow(command: list[str], environment: Mapping[str, str], output: BinaryIO
     try:
         for line in process.stdout:
             output.write(line)
+            output.flush()
             progress.step(line)
     finally:
         process.stdout.close()

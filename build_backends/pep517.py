@@ -67,7 +67,8 @@ def get_requires_for_build_editable(config_settings: Config = None) -> list[str]
     """Return what the build needs from the package index on this machine."""
     with _short_errors():
         settings.parse_settings(config_settings)
-        return [*hatchling.get_requires_for_build_editable(config_settings), *_requirements()]
+        # Not hatchling's own list for editables: it names a package that `dev-mode-dirs` makes superfluous.
+        return [*hatchling.get_requires_for_build_wheel(config_settings), *_requirements()]
 
 
 def build_wheel(

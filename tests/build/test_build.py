@@ -173,7 +173,9 @@ def test_a_killed_build_is_gone_on_with(little_project, tmp_path, monkeypatch, c
     slow = tmp_path / "slow-c++"
     slow.write_text(
         "#!/bin/sh\n"
-        f'case "$*" in *calls.cpp*) [ -e "{tmp_path}/go" ] || {{ touch "{tmp_path}/waiting"; sleep 60; }};; esac\n'
+        f'cd "{tmp_path}"\n'
+        'case "$*" in *calls.cpp*) [ -e go ] || { touch waiting; sleep 60; };; esac\n'
+        'cd "$OLDPWD"\n'
         f'exec {compiler} "$@"\n'
     )
     slow.chmod(0o755)
