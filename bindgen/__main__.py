@@ -7,9 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .compare import compare
 from .errors import BindgenError
+from .explain import explain
 from .files import drift, render, write
-from .pipeline import ROOT, find_source, load
+from .pipeline import ROOT, find_source, load, present
 from .probe import check as judge
 
 
@@ -37,7 +39,17 @@ def _parser() -> argparse.ArgumentParser:
         "probe", help="let the C compiler and cffi judge every size, offset, value and type"
     )
     probe.set_defaults(run=_probe)
-    for command in (generate, check, probe):
+    diff = commands.add_parser(
+        "diff", help="show what changed between two llama.cpp sources, and whom it breaks"
+    )
+    diff.set_defaults(run=_diff)
+    diff.add_argument("old", metavar="OLD", type=Path, help="folder of the old source")
+    diff.add_argument("new", metavar="NEW", type=Path, help="folder of the new source")
+    diff.add_argument("--json", action="store_true", help="print JSON")
+    explaining = commands.add_parser("explain", help="print everything known about a C name")
+    explaining.set_defaults(run=_explain)
+    explaining.add_argument("name", metavar="NAME")
+    for command in (generate, check, probe, explaining):
         command.add_argument("--source", metavar="DIR", help="the llama.cpp source; default: the pinned one")
     for command in (generate, check):
         command.add_argument(
@@ -63,6 +75,19 @@ def _probe(arguments: argparse.Namespace) -> int:
     names, differences = judge(load(source), source)
     print("\n".join([*differences, f"{names} names compared, {len(differences)} differences"]))
     return 1 if differences else 0
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    old, new = (load(path, present(path), commit="") for path in (arguments.old, arguments.new))
+    comparison = compare(old, new, (str(arguments.old), str(arguments.new)))
+    print(comparison.json() if arguments.json else comparison.text())
+    return 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    source = find_source(arguments.source)
+    print(explain(load(source), source, ROOT / "llama_ffi", arguments.name))
+    return 0
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from .analyze import Bindings, analyze
@@ -60,6 +61,17 @@ def headers_sha256(source: Path, config: Config) -> str:
         content = (source / path).read_bytes().replace(b"\r\n", b"\n")
         total.update(f"{path}\0{hashlib.sha256(content).hexdigest()}\n".encode())
     return total.hexdigest()
+
+
+def present(source: Path, config: Config = LLAMA_CPP) -> Config:
+    """Return `config` with the headers that `source` has; older versions have fewer.
+
+    Raises BindgenError if it has none of them.
+    """
+    headers = tuple(header for header in config.headers if (source / header.path).is_file())
+    if not headers:
+        raise BindgenError(f"{source} has none of {', '.join(h.path for h in config.headers)}")
+    return replace(config, headers=headers)
 
 
 def load(source: Path, config: Config = LLAMA_CPP, commit: str | None = None) -> Bindings:

@@ -83,6 +83,14 @@ def emit_ctypes(bindings: Bindings) -> str:
     return "\n".join(_Ctypes(bindings).lines())
 
 
+def ctypes_prototype(bindings: Bindings, function: Function) -> str:
+    """Return how ctypes sees one function: its result and parameters."""
+    writer = _Ctypes(bindings)
+    params = [f"{p.name or '_'}: {writer.type(p.type)}" for p in function.type.params]
+    params += ["..."] if function.type.variadic else []
+    return f"{function.name}({', '.join(params)}) -> {writer.type(function.type.result)}"
+
+
 class _Ctypes:
     """Writes classes first, their fields after, so that structs may point at each other."""
 

@@ -165,6 +165,12 @@ def emit_stubs(bindings: Bindings) -> str:
     return "\n".join(_Stubs(bindings).lines()) + "\n"
 
 
+def stub_line(bindings: Bindings, function: Function) -> str:
+    """Return how the stub types one function, on one line."""
+    text = " ".join(line.strip() for line in _Stubs(bindings).function(function))
+    return text.replace("( self", "(self").replace(", )", ")").removesuffix(": ...")
+
+
 class _Stubs:
     """Writes the classes first, then `Lib`."""
 
@@ -192,7 +198,7 @@ class _Stubs:
         ]
         out += [f"    {m.name}: Final[int]" for _, enum in self.bindings.named_enums() for m in enum.members]
         out += [f"    {v.name}: {self._result(v.type)}" for v in self.bindings.unit.variables]
-        out += [line for f in self.bindings.unit.functions for line in self._function(f)]
+        out += [line for f in self.bindings.unit.functions for line in self.function(f)]
         return [*out, "", "lib: Final[Lib]"]
 
     def _opaque_tags(self, defined: dict[str, Record]) -> list[str]:
@@ -241,7 +247,8 @@ class _Stubs:
                 out.append(f"{name}: TypeAlias = int")
         return out
 
-    def _function(self, function: Function) -> list[str]:
+    def function(self, function: Function) -> list[str]:
+        """Return the method for one C function."""
         params = [
             f"{_param_name(p.name, i)}: {self._param(p.type)}" for i, p in enumerate(function.type.params)
         ]

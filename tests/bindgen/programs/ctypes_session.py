@@ -26,7 +26,8 @@ api.gguf_free(gguf)
 # Structures by value and by reference, keywords as in the header, bytes for strings, arrays.
 assert api.ggml_type_name(type=api.GGML_TYPE_F16) == b"f16"
 batch = api.llama_batch_init(n_tokens=4, embd=0, n_seq_max=1)
-single = api.llama_batch_get_one((api.llama_token * 3)(5, 6, 7), 3)
+tokens = (api.llama_token * 3)(5, 6, 7)
+single = api.llama_batch_get_one(tokens, len(tokens))
 assert [single.token[i] for i in range(3)] == [5, 6, 7]
 api.llama_batch_free(batch)
 data = (api.llama_token_data * 2)(api.llama_token_data(0, 0.5, 0.0), api.llama_token_data(1, 2.5, 0.0))
