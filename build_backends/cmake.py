@@ -14,7 +14,7 @@ from build_backends.errors import BuildError
 from build_backends.toolchain import Toolchain
 
 _STEP = re.compile(rb"\[(\d+)/(\d+)\] ")
-_CAUSE = re.compile(r"\berror\b|\bundefined reference\b|^CMake Error|No space left|\bKilled\b", re.IGNORECASE)
+_CAUSE = re.compile(r"\berror ?(C\d+|LNK\d+)?:|\bundefined reference\b|^CMake Error|No space left|\bKilled\b")
 _CAUSE_LINES = 6
 _CAUSE_WIDTH = 160
 
@@ -34,7 +34,7 @@ def causes(log: str) -> list[str]:
     lines = log.splitlines()
     picked: list[str] = []
     for number, line in enumerate(lines):
-        if not _CAUSE.search(line) or "-Werror" in line or line.startswith(("ninja: ", "[")):
+        if not _CAUSE.search(line) or " warning: " in line or line.startswith(("ninja: ", "[")):
             continue
         picked.append(line.strip())
         # cmake puts the place on the first line and the cause on the next that holds any text.

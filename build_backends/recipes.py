@@ -10,7 +10,6 @@ COMMON: Mapping[str, str] = {
     "CMAKE_BUILD_TYPE": "Release",
     "BUILD_SHARED_LIBS": "ON",
     "GGML_OPENMP": "OFF",
-    "LLAMA_ALL_WARNINGS": "OFF",
     "LLAMA_BUILD_APP": "OFF",
     "LLAMA_BUILD_COMMON": "OFF",
     "LLAMA_BUILD_EXAMPLES": "OFF",
