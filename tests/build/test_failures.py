@@ -133,6 +133,7 @@ def test_causes_are_few_short_and_first() -> None:
     log = "\n".join(
         [
             "-- noise -Werror=format",
+            "x.cpp:1:2: warning: 'x' in error: y",
             "x.cpp:1:2: error: first",
             *["note: line"] * 400,
             "y.cpp:9: fatal error: " + "z" * 400,
