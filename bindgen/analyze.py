@@ -244,7 +244,7 @@ class _Analysis:
             return self._problem(self.scope.typedefs[name], by_value)
         if number(name, LP64) or (name in OPAQUE_LIBRARY_TYPES and not by_value):
             return None
-        return f"type {name!r} of the C library is not supported"
+        return f"type {name!r} is not supported"
 
     def _tag_problem(self, type: Tagged, by_value: bool) -> str | None:
         if not by_value or type.kind == "enum":

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .analyze import Bindings
-from .ir import Function, Named
+from .ir import Function, Inline, Named
 from .models import DataModel
 from .scope import NoLayout, Scope
 from .spell import spell
@@ -31,10 +31,10 @@ def facts(bindings: Bindings, model: DataModel) -> Facts:
             "align": layout.align,
             "fields": {field: [offset, size, spell(type)] for field, offset, size, type in layout.fields},
         }
-    enums = {
-        name: {"size": 4, "members": {m.name: m.value for m in enum.members}}
-        for name, enum in bindings.named_enums()
-    }
+    enums: Facts = {}
+    for name, enum in bindings.named_enums():
+        size, _ = scope.size_align(Inline(enum))
+        enums[name] = {"size": size, "members": {m.name: m.value for m in enum.members}}
     constants: Facts = {c.name: c.value for c in bindings.unit.constants}
     constants.update((m.name, m.value) for m in bindings.loose_members())
     return {

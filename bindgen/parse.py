@@ -155,11 +155,12 @@ class _Parser:
         place = _place(node)
         type = self._type(node.type, notes)
         self._type_names.add(node.name)
+        if notes.attributes and not isinstance(type, (Inline, Tagged)):
+            self._skip("typedef", node.name, f"attribute {notes.attributes[0]} is not understood", place)
+            return
         if place.file.startswith("<") or node.name in self.scope.typedefs:
             return  # C11 allows a typedef to be repeated
         self.scope.typedefs[node.name] = type
-        if notes.attributes and not isinstance(type, (Inline, Tagged)):
-            self._skip("typedef", node.name, f"attribute {notes.attributes[0]}", place)
         self.found.append(Typedef(node.name, type, place))
 
     def _declaration(self, node: c_ast.Decl, notes: _Notes) -> None:

@@ -13,6 +13,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ from .ir import Location
 
 FAKE_LIBC = Path(__file__).resolve().parent / "fake_libc"
 
-# What a header may ask about its compiler: GNU C11 on a 64-bit Unix, with nothing of the machine's own.
+# What a header may ask about its compiler: GNU C11 on 64 bits, and which platform this is; nothing else of
+# the machine's own.  The pinned headers do not ask for the platform, so they give the same everywhere.
 _PREDEFINED = (
     "-undef",
     "-std=c11",
@@ -32,6 +34,11 @@ _PREDEFINED = (
     "-D__SIZEOF_POINTER__=8",
     "-D__CHAR_BIT__=8",
 )
+_PLATFORMS = {
+    "linux": ("-D__linux__=1", "-D__unix__=1"),
+    "darwin": ("-D__APPLE__=1", "-D__MACH__=1"),
+    "win32": ("-D_WIN32=1", "-D_WIN64=1"),
+}
 _COMPILERS = ("cc", "gcc", "clang")
 _VALUE_MARK = "__bindgen_value__"
 
@@ -110,7 +117,18 @@ def preprocess(source: Path, headers: Sequence[str], include_dirs: Iterable[Path
 
 
 def _run(text: str, flags: Sequence[str], source: Path) -> str:
-    command = [*find_compiler(), "-E", *_PREDEFINED, "-nostdinc", *flags, f"-I{FAKE_LIBC}", "-x", "c", "-"]
+    command = [
+        *find_compiler(),
+        "-E",
+        *_PREDEFINED,
+        *_PLATFORMS.get(sys.platform, ()),
+        "-nostdinc",
+        *flags,
+        f"-I{FAKE_LIBC}",
+        "-x",
+        "c",
+        "-",
+    ]
     try:
         done = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8")
     except OSError as error:

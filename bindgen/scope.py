@@ -102,9 +102,14 @@ class Scope:
         enum = self.enum(type)
         if enum is None:
             return None
-        # gcc and clang choose unsigned when nothing is negative; Microsoft's compiler always int.
-        signed = self.model.name == "llp64" or any(m.value < 0 for m in enum.members)
-        return Number("int", 4, signed)
+        # gcc and clang choose unsigned when nothing is negative, and 8 bytes when 4 are too few;
+        # Microsoft's compiler always int.
+        if self.model.name == "llp64":
+            return Number("int", 4)
+        lowest, highest = (f(m.value for m in enum.members) for f in (min, max))
+        signed = lowest < 0
+        fits = lowest >= -(1 << 31) and highest < (1 << 31 if signed else 1 << 32)
+        return Number("int", 4 if fits else 8, signed)
 
     def size_align(self, type: Type) -> tuple[int, int]:
         """Return sizeof and alignof.

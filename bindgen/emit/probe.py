@@ -27,18 +27,18 @@ _HELPERS = r"""
 #endif
 
 #if defined(_WIN32)
-#define DATA_MODEL "llp64"
+#define PROBE_DATA_MODEL "llp64"
 #else
-#define DATA_MODEL "lp64"
+#define PROBE_DATA_MODEL "lp64"
 #endif
 
 /* The text when the expression has exactly this type, else JSON's null. */
-#define JUDGE(expression, type, text) _Generic((expression), type: text, default: "null")
-#define OFFSET(type, member) ((unsigned long long) offsetof(type, member))
-#define SIZE(what) ((unsigned long long) sizeof(what))
-#define MEMBER(type, member) (((type *) 0)->member)
+#define PROBE_JUDGE(expression, type, text) _Generic((expression), type: text, default: "null")
+#define PROBE_OFFSET(type, member) ((unsigned long long) offsetof(type, member))
+#define PROBE_SIZE(what) ((unsigned long long) sizeof(what))
+#define PROBE_MEMBER(type, member) (((type *) 0)->member)
 
-static void integer(const char *before, const char *name, unsigned long long bits, int negative) {
+static void probe_integer(const char *before, const char *name, unsigned long long bits, int negative) {
     if (negative) {
         printf("%s\"%s\":%lld", before, name, (long long) bits);
     } else {
@@ -46,10 +46,10 @@ static void integer(const char *before, const char *name, unsigned long long bit
     }
 }
 /* Below 1 and not 0: compilers warn about "unsigned < 0" but not about this. */
-#define INTEGER(before, name, value) \
-    integer(before, name, (unsigned long long) (value), (value) < 1 && (value) != 0)
+#define PROBE_INTEGER(before, name, value) \
+    probe_integer(before, name, (unsigned long long) (value), (value) < 1 && (value) != 0)
 
-static void text(const char *before, const char *name, const char *value) {
+static void probe_text(const char *before, const char *name, const char *value) {
     printf("%s\"%s\":\"", before, name);
     for (; *value; value++) {
         unsigned char c = (unsigned char) *value;
@@ -71,7 +71,7 @@ def emit_probe(bindings: Bindings) -> str:
     includes = [f'#include "{header.path.rpartition("/")[2]}"' for header in bindings.config.headers]
     parts = [
         _constants(bindings),
-        '    fputs(",\\"data_model\\":\\"" DATA_MODEL "\\"", stdout);\n',
+        '    fputs(",\\"data_model\\":\\"" PROBE_DATA_MODEL "\\"", stdout);\n',
         _enums(bindings),
         _functions(bindings),
         _structs(bindings),
@@ -89,11 +89,11 @@ def _constants(bindings: Bindings) -> str:
     for comma, name in _commas(values):
         value = values[name]
         if isinstance(value, int):
-            out.append(f'    INTEGER("{comma}", "{name}", {name});\n')
+            out.append(f'    PROBE_INTEGER("{comma}", "{name}", {name});\n')
         elif isinstance(value, float):
             out.append(f'    printf("{comma}\\"{name}\\":%.17g", (double) ({name}));\n')
         else:
-            out.append(f'    text("{comma}", "{name}", {name});\n')
+            out.append(f'    probe_text("{comma}", "{name}", {name});\n')
     return "".join(out) + "    putchar('}');\n"
 
 
@@ -103,8 +103,8 @@ def _enums(bindings: Bindings) -> str:
     for comma, name in _commas(enums):
         out.append(f'    fputs("{comma}\\"{name}\\":{{\\"members\\":{{", stdout);\n')
         for inner, member in _commas({m.name: m for m in enums[name].members}):
-            out.append(f'    INTEGER("{inner}", "{member}", {member});\n')
-        out.append(f'    printf("}},\\"size\\":%llu}}", SIZE({bindings.spell_enum(name)}));\n')
+            out.append(f'    PROBE_INTEGER("{inner}", "{member}", {member});\n')
+        out.append(f'    printf("}},\\"size\\":%llu}}", PROBE_SIZE({bindings.spell_enum(name)}));\n')
     return "".join(out) + "    putchar('}');\n"
 
 
@@ -115,7 +115,7 @@ def _functions(bindings: Bindings) -> str:
         spelled = _json_literal(signature(functions[name]))
         out.append(f'    fputs("{comma}\\"{name}\\":", stdout);\n')
         pointer = spell(Pointer(functions[name].type))
-        out.append(f"    fputs(JUDGE(&{name}, {pointer}, {spelled}), stdout);\n")
+        out.append(f"    fputs(PROBE_JUDGE(&{name}, {pointer}, {spelled}), stdout);\n")
     return "".join(out) + "    putchar('}');\n"
 
 
@@ -131,26 +131,26 @@ def _structs(bindings: Bindings) -> str:
         for inner, field in _commas(fields):
             out.append(f'    printf("{inner}\\"{field}\\":[%llu,%llu,", {_place(name, field)});\n')
             out.append(f"    fputs({_field_judge(name, field, fields[field])}, stdout);\n    putchar(']');\n")
-        out.append(f'    printf("}},\\"size\\":%llu}}", SIZE({name}));\n')
+        out.append(f'    printf("}},\\"size\\":%llu}}", PROBE_SIZE({name}));\n')
     return "".join(out) + "    putchar('}');\n"
 
 
 def _typedefs(bindings: Bindings) -> str:
     out = ['    fputs(",\\"typedefs\\":{", stdout);\n']
     for comma, name in _commas(facts(bindings, LP64)["typedefs"]):
-        out.append(f'    printf("{comma}\\"{name}\\":%llu", SIZE({name}));\n')
+        out.append(f'    printf("{comma}\\"{name}\\":%llu", PROBE_SIZE({name}));\n')
     return "".join(out) + "    putchar('}');\n"
 
 
 def _place(struct: str, field: str) -> str:
-    return f"OFFSET({struct}, {field}), SIZE(MEMBER({struct}, {field}))"
+    return f"PROBE_OFFSET({struct}, {field}), PROBE_SIZE(PROBE_MEMBER({struct}, {field}))"
 
 
 def _field_judge(struct: str, field: str, type: Type) -> str:
     spelled = _json_literal(spell(type))
     if _has_inline(type):
         return spelled  # a nameless type has no other spelling; its members are judged one by one
-    return f"JUDGE(&MEMBER({struct}, {field}), {spell(Pointer(type))}, {spelled})"
+    return f"PROBE_JUDGE(&PROBE_MEMBER({struct}, {field}), {spell(Pointer(type))}, {spelled})"
 
 
 def _has_inline(type: Type) -> bool:

@@ -1,0 +1,6 @@
+int fine(int a);
+
+class Model {
+public:
+    int n;
+};

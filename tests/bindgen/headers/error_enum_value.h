@@ -1,0 +1,4 @@
+enum e {
+    FINE = 1,
+    BROKEN = FINE / 0,
+};

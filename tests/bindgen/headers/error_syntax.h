@@ -1,0 +1,2 @@
+int fine(void);
+struct broken { int a int b; };

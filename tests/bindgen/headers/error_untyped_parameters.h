@@ -1,0 +1,2 @@
+int old_style();
+int identifiers(a, b);
