@@ -119,6 +119,7 @@ class SamplerChain:
         Threads: any; a second close does nothing.
         """
         self._handle.close()
+        self._members = []  # they hold what the samplers needed, a model for example
 
     def __enter__(self) -> SamplerChain:
         _ = self._handle.ptr
@@ -200,12 +201,12 @@ class SamplerChain:
             InvalidArgumentError: no sampler there.
             ClosedError, BusyError.
         """
-        count = len(self._members)
-        position = check.integer("index", index, -count, max(count - 1, 0)) if count else -1
-        if not count:
-            raise InvalidArgumentError("the chain is empty")
-        position += count if position < 0 else 0
         with self._handle as chain:
+            count = len(self._members)
+            position = check.integer("index", index, -count, max(count - 1, 0)) if count else -1
+            if not count:
+                raise InvalidArgumentError("the chain is empty")
+            position += count if position < 0 else 0
             pointer = self._lib.llama_sampler_chain_remove(chain, position)
             member = self._members.pop(position)
             self._plan()

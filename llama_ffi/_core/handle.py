@@ -38,7 +38,7 @@ _queue: deque[_Record] = deque()
 class _Record:
     """What the finalizer of a pointer needs; it must not reference that pointer itself."""
 
-    __slots__ = ("address", "destroy", "generation", "handle", "keep", "leak")
+    __slots__ = ("address", "destroy", "generation", "handle", "keep", "leak", "process")
 
     def __init__(
         self, address: Any, destroy: Callable[[Any], object], keep: list[Any], handle: Handle
@@ -47,6 +47,7 @@ class _Record:
         self.destroy = destroy
         self.keep = keep
         self.generation = _generation
+        self.process = os.getpid()
         self.leak = False
         self.handle = weakref.ref(handle)
 
@@ -241,7 +242,8 @@ _leaked: list[_Record] = []
 
 def _release(record: _Record) -> None:
     """Free the C object of ``record``: the finalizer, on whatever thread dropped the last reference."""
-    if record.generation != _generation or _exited:
+    # other modules' fork hooks run Python before ours counts the fork, and a collection may come with them
+    if record.process != os.getpid() or _exited:
         _records.pop(id(record), None)
         return
     if callbacks.inside():
