@@ -29,9 +29,12 @@ def headers() -> list[str]:
 
 
 class CLoop:
-    """`bench_loop` of loop.c, linked to the libllama that this process has loaded."""
+    """`bench_loop` of loop.c, linked to the libllama that this process has loaded.
 
-    def __init__(self) -> None:
+    With `counting` it also has `count(name)`, for a process that runs under callgrind.
+    """
+
+    def __init__(self, counting: bool = False) -> None:
         paths = {key: str(path) for key, path in llama_ffi.library_paths().items()}
         with tempfile.TemporaryDirectory() as folder:
             built = Path(folder) / "loop.so"
@@ -39,6 +42,7 @@ class CLoop:
             link = [paths["llama"], f"-Wl,-rpath,{Path(paths['llama']).parent}"]
             compiler = os.environ.get("CC", "cc")
             command = [compiler, "-O2", "-Wall", "-Werror", "-shared", "-fPIC", *headers(), str(SOURCE)]
+            command += ["-DBENCH_CALLGRIND"] * counting
             subprocess.run([*command, "-o", str(built), *link], check=True)
             self._library = ctypes.CDLL(str(built))
         self._loop = self._library.bench_loop
@@ -53,6 +57,9 @@ class CLoop:
             ctypes.c_int32,
             ctypes.c_void_p,
         ]
+
+    def count(self, name: str) -> None:
+        self._library.bench_count(name.encode())
 
     def __call__(self, ctx: Any, sampler: Any, prompt: list[int], n: int) -> tuple[float, bytes]:
         """Return the seconds that `n` tokens took after the prompt, and their text."""

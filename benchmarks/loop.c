@@ -43,3 +43,12 @@ double bench_loop(struct llama_context * ctx, struct llama_sampler * sampler, ll
     *length = used;
     return seconds;
 }
+
+#ifdef BENCH_CALLGRIND
+#include <valgrind/callgrind.h>
+
+/* Under callgrind: write the counts since the last call to a file of their own, under this name. */
+void bench_count(const char * name) {
+    CALLGRIND_DUMP_STATS_AT(name);
+}
+#endif

@@ -6,6 +6,7 @@ Each takes the prompt, then produces `n` tokens and their text; the time is that
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,17 @@ N_CTX = 1024
 class Loops:
     """One model, one context and one greedy chain, driven by each of the loops in turn."""
 
-    def __init__(self, path: Path, n_threads: int) -> None:
+    def __init__(self, path: Path, n_threads: int, counting: bool = False) -> None:
         self.n_threads = n_threads
         self.model = llama_ffi.Model.load(path, n_gpu_layers=0)
         self.context = self.model.context(n_ctx=N_CTX, n_threads=n_threads, n_threads_batch=n_threads)
         self.chain = llama_ffi.SamplerChain()
         self.chain.add_greedy()
         self.prompt = self.model.vocab.tokenize(PROMPT)
-        self._c_loop = CLoop()
+        self.c_loop = CLoop(counting)
 
     def c(self, n: int) -> tuple[float, bytes]:
-        return self._c_loop(self.context.ptr, self.chain.ptr, self.prompt, n)
+        return self.c_loop(self.context.ptr, self.chain.ptr, self.prompt, n)
 
     def raw(self, n: int) -> tuple[float, bytes]:
         """Run the loop as a user of `llama_ffi.raw` writes it."""
@@ -55,14 +56,21 @@ class Loops:
                 raise RuntimeError("llama_decode failed")
         return time.perf_counter() - start, b"".join(text)
 
-    def safe(self, n: int) -> tuple[float, bytes]:
-        """Run the loop on the safe layer's `Context.decode`, with the C calls for the rest."""
+    def batch(self, n: int) -> tuple[float, bytes]:
+        """Run the raw loop with a `Batch` that is filled for each token, decoded by the C call."""
+        decode, ctx = lib.llama_decode, self.context.ptr
+        return self._with_batch(n, lambda batch: decode(ctx, batch.ptr[0]))
+
+    def decode(self, n: int) -> tuple[float, bytes]:
+        """Run the same loop, but decode through the safe layer: the difference is what its checks cost."""
+        return self._with_batch(n, self.context.decode)
+
+    def _with_batch(self, n: int, decode: Callable[[llama_ffi.Batch], object]) -> tuple[float, bytes]:
         ctx, sampler = self.context.ptr, self.chain.ptr
         sample, to_piece, unpack = lib.llama_sampler_sample, lib.llama_token_to_piece, ffi.unpack
         vocab = lib.llama_model_get_vocab(lib.llama_get_model(ctx))
         self.context.memory.clear()
         self.context.decode(llama_ffi.Batch.from_tokens(self.prompt))
-        decode = self.context.decode
         batch = llama_ffi.Batch(1)
         piece = ffi.new("char[256]")
         text: list[bytes] = []
@@ -70,8 +78,7 @@ class Loops:
         for position in range(len(self.prompt), len(self.prompt) + n):
             chosen = sample(sampler, ctx, -1)
             text.append(unpack(piece, to_piece(vocab, chosen, piece, 256, 0, False)))
-            batch.clear()
-            batch.add(chosen, position, [0], logits=True)
+            batch.set([chosen], position)
             decode(batch)
         return time.perf_counter() - start, b"".join(text)
 

@@ -12,6 +12,7 @@ vocab = lib.llama_model_get_vocab(model)
 
 context_params = lib.llama_context_default_params()
 context_params.n_ctx = 256
+context_params.n_threads = context_params.n_threads_batch = 1  # enough for a model this small
 ctx = lib.llama_init_from_model(model, context_params)
 if ctx == ffi.NULL:
     raise SystemExit("the context could not be made")

@@ -18,13 +18,15 @@ with lf.Model.load(lf.tiny_model_path()) as model:
     chain.add_top_p(0.95)
     chain.add_temp(0.8)
     chain.add_dist(1)
-    story = []
+    position = len(tokens)
+    story: list[int] = []
     for _ in range(40):
         token = chain.sample(ctx, -1)
         if vocab.is_eog(token):
             break
         story.append(token)
-        ctx.decode(lf.Batch.from_tokens([token]))
+        ctx.decode(lf.Batch.from_tokens([token], pos0=position))
+        position += 1
     print(vocab.detokenize(tokens + story))
 
     # A grammar stands before whatever selects: only what it allows is left to choose from.
@@ -34,5 +36,6 @@ with lf.Model.load(lf.tiny_model_path()) as model:
     answer = b""
     while not vocab.is_eog(token := strict.sample(ctx, -1)):
         answer += vocab.piece(token)
-        ctx.decode(lf.Batch.from_tokens([token]))
+        ctx.decode(lf.Batch.from_tokens([token], pos0=position))
+        position += 1
     print("with a grammar:", answer)

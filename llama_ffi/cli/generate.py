@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-t", "--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument(
-        "--n-gpu-layers", type=int, default=-1, metavar="N", help="layers on the GPU (default: all that fit)"
+        "--n-gpu-layers", type=int, metavar="N", help="layers to keep on GPUs (default: all)"
     )
     parser.add_argument(
         "--temp", type=float, default=0.8, metavar="T", help="temperature, 0 = greedy (default: 0.8)"

@@ -121,11 +121,3 @@ def test_any_text_is_a_prompt(llama: Run) -> None:
         done = llama("generate", "-p", prompt, "-n", "3", "--seed", "1")
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(prompt)
-
-
-def test_it_is_an_installed_command() -> None:
-    """`llama-ffi`, the script that pip makes, and `python -m llama_ffi` are the same."""
-    from importlib.metadata import entry_points
-
-    (script,) = entry_points(group="console_scripts", name="llama-ffi")
-    assert script.value == "llama_ffi.cli:main"

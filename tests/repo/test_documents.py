@@ -61,6 +61,13 @@ def test_ci_runs_what_the_readme_promises() -> None:
     assert subprocess.run(["bash", "-n", str(ROOT / ".ci" / "run")]).returncode == 0
 
 
+def test_the_command_is_the_module() -> None:
+    """`llama-ffi`, the script that pip makes, and `python -m llama_ffi` run the same function."""
+    assert '\nllama-ffi = "llama_ffi.cli:main"\n' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    module = (ROOT / "llama_ffi" / "__main__.py").read_text(encoding="utf-8")
+    assert "from .cli import main" in module
+
+
 def test_one_version() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (declared,) = re.findall(r'^version = "(.+)"', text, re.MULTILINE)
