@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import llama_ffi as lf
@@ -56,20 +56,15 @@ def random_model_path(source: Path, tmp_path_factory: pytest.TempPathFactory) ->
         lib.gguf_set_val_u32(metadata, f"llama.{name}".encode(), value)
     lib.gguf_set_val_u32(metadata, b"llama.vocab_size", 32_000)
     lib.gguf_set_val_f32(metadata, b"llama.attention.layer_norm_rms_epsilon", 1e-5)
-    state = 12345
+    random = np.random.default_rng(1)
 
     @ffi.callback("llama_model_set_tensor_data_t")
     def fill(tensor: Any, _user_data: Any) -> None:
-        nonlocal state
         count = lib.ggml_nelements(tensor)
         if b"norm" in ffi.string(tensor.name):
-            values = array("f", [1.0]) * count
+            values = np.ones(count, np.float32)
         else:
-            block = array("f")
-            for _ in range(4099):  # a prime, so that rows differ
-                state = (state * 1103515245 + 12345) & 0x7FFFFFFF
-                block.append((state / 0x7FFFFFFF - 0.5) * 0.3)
-            values = (block * (count // 4099 + 1))[:count]
+            values = random.standard_normal(count, np.float32) * np.float32(0.1)
         lib.ggml_backend_tensor_set(tensor, ffi.from_buffer(values), 0, 4 * count)
 
     model_params = lib.llama_model_default_params()
