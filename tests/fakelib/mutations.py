@@ -1,0 +1,94 @@
+"""The safe layer with one mechanism taken out: the random lives must notice each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llama_ffi._core import busy, callbacks, handle
+from llama_ffi._core.handle import Handle
+
+
+def children_keep_nothing() -> None:
+    """A child's finalizer doesn't hold its parents."""
+    original = Handle.__init__
+
+    def init(self: Handle, *args: Any, keep: Any = (), **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+
+    Handle.__init__ = init  # type: ignore[method-assign]
+    Handle.keep = lambda self, *objects: None  # type: ignore[method-assign]
+
+
+def close_frees_at_once() -> None:
+    """``close()`` frees by itself instead of dropping one reference of several."""
+    original = Handle._drop
+
+    def drop(self: Handle) -> None:
+        self._finalizer()
+        original(self)
+
+    Handle._drop = drop  # type: ignore[method-assign]
+
+
+def finalizer_frees_nothing() -> None:
+    """Nobody but ``close()`` frees, and that doesn't either."""
+    handle._release.__code__ = (lambda record: None).__code__
+
+
+def no_busy_lock() -> None:
+    """Two threads may be inside of one object."""
+    busy.BusyLock.enter = lambda self, name: None  # type: ignore[method-assign]
+    busy.BusyLock.leave = lambda self: None  # type: ignore[method-assign]
+
+
+def forks_are_not_counted() -> None:
+    """A forked process takes the parent's objects for its own."""
+    handle._after_fork_in_child.__code__ = (lambda: None).__code__
+
+
+def consumed_keeps_its_finalizer() -> None:
+    """A sampler that a chain took is freed by its own handle as well."""
+
+    def consume(self: Handle, by: Handle) -> Any:
+        pointer = self.ptr
+        by.keep(*self._record.keep)
+        self._end(handle.ConsumedError, "consumed")
+        return pointer
+
+    Handle.consume = consume  # type: ignore[method-assign]
+
+
+def consumed_takes_nothing_along() -> None:
+    """What a sampler kept alive doesn't move to the chain that took it, nor to the chain's list."""
+    from llama_ffi import sampler_chain
+
+    member = sampler_chain._Member
+    sampler_chain._Member = lambda kind, keep: member(kind, ())  # type: ignore[assignment,misc]
+    original = Handle.consume
+
+    def consume(self: Handle, by: Handle) -> Any:
+        self._record.keep.clear()
+        return original(self, by)
+
+    Handle.consume = consume  # type: ignore[method-assign]
+
+
+def finalizers_never_queue() -> None:
+    """A finalizer frees inline even under a callback."""
+    callbacks.inside = lambda: False
+
+
+MUTATIONS: dict[str, Callable[[], None]] = {
+    function.__name__: function
+    for function in (
+        children_keep_nothing,
+        close_frees_at_once,
+        finalizer_frees_nothing,
+        no_busy_lock,
+        forks_are_not_counted,
+        consumed_keeps_its_finalizer,
+        consumed_takes_nothing_along,
+        finalizers_never_queue,
+    )
+}
