@@ -1,39 +1,26 @@
-"""Contexts: decode tokens, read what comes out.
-
-What makes ``llama_decode`` abort is checked before every call, with a handful of integer comparisons and
-none per token. What it refuses cleanly by itself (an id outside of the vocabulary, a gap in the positions)
-is left to it, and explained afterwards: its refusal changes nothing.
-"""
+"""Contexts: decode tokens, read what comes out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from ._core import arrays, binding, check, logs
+from . import decoding
+from ._core import binding, check, logs
 from ._core.handle import Handle
 from .batch import Batch
-from .errors import (
-    CancelledError,
-    ContextCreateError,
-    DecodeError,
-    InvalidBatchError,
-    NoKvSlotError,
-    NoOutputsError,
-    SequenceRangeError,
-    TokenRangeError,
-    UnsupportedError,
-)
+from .decoding import Limits, reason
+from .errors import CancelledError, ContextCreateError, LlamaError, UnsupportedError
 from .memory import Memory, Shape
 from .model import Model
+from .outputs import Outputs
 from .params import ModelFacts, context_params
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-_NO_LIMIT = 2**31
 
 
 class Context:
@@ -73,20 +60,15 @@ class Context:
 
     __slots__ = (
         "__weakref__",
-        "_causal",
+        "_cancel",
         "_decode",
         "_encoded",
         "_ffi",
         "_handle",
-        "_has_outputs",
         "_lib",
-        "_logits_ith",
+        "_limits",
         "_memory",
-        "_n_outputs_max",
-        "_pooled",
-        "_position_limit",
-        "_separate_streams",
-        "embeddings_enabled",
+        "_outputs",
         "model",
         "n_batch",
         "n_ctx",
@@ -110,8 +92,6 @@ class Context:
     """number of sequences. C: llama_n_seq_max"""
     n_rs_seq: int
     """snapshots of a recurrent state per sequence. C: llama_n_rs_seq"""
-    embeddings_enabled: bool
-    """whether embeddings are made"""
 
     def __init__(
         self,
@@ -185,13 +165,22 @@ class Context:
             kv_unified=kv_unified,
             no_perf=no_perf,
         )
+        self._cancel = active.ffi.new("unsigned char[1]")
+        if active.guard is not None:
+            params.abort_callback = active.ffi.cast(
+                "ggml_abort_callback", active.guard.function("llama_ffi_cancelled")
+            )
+            params.abort_callback_data = self._cancel
         with logs.capture() as lines:
             pointer = lib.llama_init_from_model(parent, params[0])
         if pointer == active.NULL:
-            raise ContextCreateError(f"llama.cpp made no context: {_reason(lines)}", log=lines)
+            raise ContextCreateError(f"llama.cpp made no context: {reason(lines)}", log=lines)
         self._ffi: Any = active.ffi
         self._lib: Any = lib
-        self._handle = Handle(active.ffi, pointer, lib.llama_free, "context", keep=[parent], exclusive=True)
+        self._decode: Any = lib.llama_decode
+        self._handle = Handle(
+            active.ffi, pointer, lib.llama_free, "context", keep=[parent], exclusive=True, cancel=self._cancel
+        )
         self.model = model
         self.n_ctx = int(lib.llama_n_ctx(pointer))
         self.n_ctx_seq = int(lib.llama_n_ctx_seq(pointer))
@@ -199,26 +188,47 @@ class Context:
         self.n_ubatch = int(lib.llama_n_ubatch(pointer))
         self.n_seq_max = int(lib.llama_n_seq_max(pointer))
         self.n_rs_seq = int(lib.llama_n_rs_seq(pointer))
-        self.embeddings_enabled = bool(embeddings)
-        self._causal = bool(lib.llama_get_causal_attn(pointer))
-        self._pooled = active.enums.CLASSES["llama_pooling_type"](lib.llama_pooling_type(pointer)).name
-        self._n_outputs_max = n_outputs_max if n_outputs_max and not model.has_encoder else self.n_batch
-        self._position_limit = _position_limit(model)
-        self._separate_streams = not kv_unified and self.n_seq_max > 1
-        self._decode: Callable[[Any, Any], int] = lib.llama_decode
-        self._logits_ith: Callable[[Any, int], Any] = lib.llama_get_logits_ith
         self._encoded = False
-        self._has_outputs = False
-        memory = lib.llama_get_memory(pointer)
+        self._limits = limits = self._read_limits(pointer, n_outputs_max, kv_unified)
+        self._outputs = Outputs(
+            active.ffi,
+            lib,
+            n_vocab=limits.n_vocab,
+            n_embd=model.n_embd_out,
+            n_scores=int(lib.llama_model_n_cls_out(parent)) if limits.pooled == "RANK" else 0,
+            n_seq_max=self.n_seq_max,
+            pooled=limits.pooled,
+        )
+        self._outputs.embeddings_enabled = bool(embeddings)
         self._memory: Memory | None = None
-        if memory != active.NULL:
+        if limits.has_memory:
             shape = Shape(
                 n_seq_max=self.n_seq_max,
-                separate_streams=self._separate_streams,
+                separate_streams=limits.separate_streams,
                 whole_copies=model.arch == "deepseek4",
-                recurrent=model.is_recurrent or model.is_hybrid,
+                recurrent=not limits.keeps_all,
             )
-            self._memory = Memory(self._handle, memory, shape)
+            self._memory = Memory(self._handle, lib.llama_get_memory(pointer), shape)
+
+    def _read_limits(self, pointer: Any, n_outputs_max: int, kv_unified: bool) -> Limits:
+        model, lib = self.model, self._lib
+        pooling = binding.active().enums.CLASSES["llama_pooling_type"]
+        limits = Limits()
+        limits.causal = bool(lib.llama_get_causal_attn(pointer))
+        limits.encodes = model.has_encoder
+        limits.encodes_first = model.has_encoder and model.has_decoder
+        limits.has_memory = lib.llama_get_memory(pointer) != self._ffi.NULL
+        limits.keeps_all = not (model.is_recurrent or model.is_hybrid)
+        limits.n_batch = self.n_batch
+        limits.n_ctx = self.n_ctx
+        limits.n_outputs_max = n_outputs_max if n_outputs_max and not model.has_encoder else self.n_batch
+        limits.n_seq_max = self.n_seq_max
+        limits.n_ubatch = self.n_ubatch
+        limits.n_vocab = model.vocab.n_tokens
+        limits.pooled = pooling(lib.llama_pooling_type(pointer)).name
+        limits.position_limit = _position_limit(model)
+        limits.separate_streams = not kv_unified and self.n_seq_max > 1
+        return limits
 
     # --- life ---
 
@@ -276,40 +286,23 @@ class Context:
     def decode(self, batch: Batch) -> None:
         """Compute a batch: its tokens go into the memory, its outputs can be read.
 
+        A prompt of more than n_ubatch tokens goes in slices, between which Ctrl-C and :meth:`cancel` are
+        noticed; after either the memory is as before the call.
+
         C: llama_decode
 
         Raises:
             TokenRangeError, SequenceRangeError: an id or a sequence that doesn't exist.
             InvalidBatchError: empty, more than n_batch tokens, positions that don't continue their sequence …
             NoKvSlotError: no room; nothing has changed.
+            CancelledError: ``cancel()`` was called.
             DecodeError: computing failed; the memory is as before the call (the message says if it isn't).
+            BorrowedError: a borrowed view forbids it.
             ClosedError, BusyError.
 
         Threads: one call at a time. The GIL is released while C computes.
         """
-        struct = batch._struct
-        lock = batch._lock
-        lock.enter("batch")
-        try:
-            with self._handle as ctx:
-                self._check(batch, struct.n_tokens)
-                self._has_outputs = False
-                with logs.capture() as lines:
-                    code = self._decode(ctx, struct[0])
-                if code:
-                    self._fail(ctx, batch, code, lines)
-                self._has_outputs = True
-        finally:
-            lock.leave()
-
-    def _decode_one(self, ctx: Any, batch: Batch, value: Any) -> None:
-        """Decode a batch of one token whose form is known to be right; the caller is inside the handle."""
-        self._has_outputs = False
-        with logs.capture() as lines:
-            code = self._decode(ctx, value)
-        if code:
-            self._fail(ctx, batch, code, lines)
-        self._has_outputs = True
+        self._compute(batch, encoding=False)
 
     def encode(self, batch: Batch) -> None:
         """Run the encoder over a batch: all of an encoder-only model, the first half of an encoder–decoder.
@@ -322,137 +315,77 @@ class Context:
 
         Threads: one call at a time.
         """
-        if not self.model.has_encoder and self._memory is not None:
+        if not self._limits.encodes and self._memory is not None:
             raise UnsupportedError(f"{self.model.arch!r} models have no encoder; use decode()")
-        struct = batch._struct
+        self._compute(batch, encoding=True)
+
+    def _compute(self, batch: Batch, *, encoding: bool) -> None:
+        struct, outputs, limits = batch._struct, self._outputs, self._limits
         lock = batch._lock
         lock.enter("batch")
         try:
             with self._handle as ctx:
-                self._check(batch, struct.n_tokens, encoding=True)
-                self._has_outputs = False
-                with logs.capture() as lines:
-                    code = self._lib.llama_encode(ctx, struct[0])
-                if code:
-                    self._fail(ctx, batch, code, lines, encoding=True)
-                self._encoded = self._has_outputs = True
+                count = struct.n_tokens
+                embedding = encoding or outputs.embeddings_enabled or not limits.has_memory
+                rows = count if embedding else batch.n_outputs
+                decoding.check(
+                    limits, batch, count, rows, encoding=encoding, encoded=self._encoded, embedding=embedding
+                )
+                outputs.begin(rows)
+                if encoding:
+                    self._run(ctx, batch, [(0, struct[0])], rows, self._lib.llama_encode, "encode")
+                    self._encoded = True
+                elif count <= limits.n_ubatch:
+                    self._run(ctx, batch, [(0, struct[0])], rows, self._decode, "decode")
+                else:
+                    parts = decoding.slices(self._ffi, limits, batch, count, embedding)
+                    self._run(ctx, batch, parts, rows, self._decode, "decode")
         finally:
             lock.leave()
 
-    def _check(self, batch: Batch, count: int, encoding: bool = False) -> None:
-        """Raise what would abort; a few comparisons, nothing per token in the usual case."""
-        if not 0 < count <= self.n_batch:
-            if not count:
-                raise InvalidBatchError("the batch is empty")
-            raise InvalidBatchError(
-                f"the batch has {count} tokens, the context takes n_batch={self.n_batch} at a time; decode "
-                "it in parts"
-            )
-        if count > self.n_ubatch and (encoding or not self._causal or self._memory is None):
-            raise InvalidBatchError(
-                f"the batch has {count} tokens, and without causal attention all of it is computed at once: "
-                f"n_ubatch={self.n_ubatch} must be at least that"
-            )
-        if count > self._n_outputs_max or self._n_outputs_max < self.n_batch:
-            outputs = (
-                count if encoding or self.embeddings_enabled or self._memory is None else batch.n_outputs
-            )
-            if outputs > self._n_outputs_max:
-                raise InvalidBatchError(
-                    f"the batch wants {outputs} outputs, the context makes {self._n_outputs_max} "
-                    "(n_outputs_max)"
-                )
-        if batch._coupled and self._separate_streams:
-            raise InvalidBatchError("a token of several sequences needs a context made with kv_unified=True")
-        if self._position_limit != _NO_LIMIT:
-            highest = max(batch.positions)
-            if highest >= self._position_limit:
-                raise InvalidBatchError(
-                    f"position {highest}: this model has learned the positions 0 to "
-                    f"{self._position_limit - 1} only"
-                )
-        if not encoding and not self._encoded and self.model.has_encoder and self.model.arch == "t5":
-            raise InvalidBatchError("an encoder–decoder model needs encode() before the first decode()")
-        if self.embeddings_enabled and count > self.n_ubatch and self._pooled in ("MEAN", "CLS", "RANK"):
-            raise InvalidBatchError(
-                f"the batch has {count} tokens, and pooling ({self._pooled.lower()}) looks at "
-                f"n_ubatch={self.n_ubatch} at a time"
-            )
-
-    def _fail(self, ctx: Any, batch: Batch, code: int, lines: list[str], encoding: bool = False) -> NoReturn:
-        name = "encode" if encoding else "decode"
-        if code == -1:
-            raise self._explain(batch, lines, code)
-        if code == 1:
-            raise NoKvSlotError(
-                f"no room for {len(batch)} tokens in the memory ({self.n_ctx} tokens in all); remove some "
-                "with "
-                f"memory.seq_rm, use a smaller batch or a larger n_ctx",
-                code=code,
-                log=lines,
-            )
-        rest = "" if encoding or self._memory is None else "; " + self._cut_back(batch)
-        if code == 2:
-            raise CancelledError(f"{name} was cancelled{rest}", code=code, log=lines)
-        raise DecodeError(f"{name} failed with code {code}: {_reason(lines)}{rest}", code=code, log=lines)
-
-    def _cut_back(self, batch: Batch) -> str:
-        """Take what a failed decode has left in memory out again; return how that went."""
-        first: dict[int, int] = {}
-        for position, sequences in zip(batch.positions, batch.sequences, strict=True):
-            for sequence in sequences:
-                first[sequence] = min(position, first.get(sequence, position))
-        memory, cleared = self._lib.llama_get_memory(self._handle.ptr), []
-        for sequence, position in first.items():
-            if not self._lib.llama_memory_seq_rm(memory, sequence, position, -1):
-                self._lib.llama_memory_seq_rm(memory, sequence, -1, -1)
-                cleared.append(sequence)
-        if cleared:
-            emptied = ", ".join(map(str, cleared))
-            return f"this kind of memory can't forget a part, so sequence {emptied} was emptied"
-        return "the memory is as before"
-
-    def _explain(self, batch: Batch, lines: list[str], code: int) -> Exception:
-        """Return the error for a batch that libllama refused, having changed nothing."""
-        n_vocab = self.model.vocab.n_tokens
-        for index, token in enumerate(batch.tokens):
-            if not 0 <= token < n_vocab:
-                return TokenRangeError(
-                    f"token {index} of the batch is {token}; the vocabulary has the ids 0 to {n_vocab - 1}",
-                    code=code,
-                    log=lines,
-                )
-        last: dict[int, int] = {}
-        memory = self._lib.llama_get_memory(self._handle.ptr)
-        for index, (position, sequences) in enumerate(zip(batch.positions, batch.sequences, strict=True)):
-            for sequence in sequences:
-                if sequence >= self.n_seq_max:
-                    return SequenceRangeError(
-                        f"token {index} belongs to sequence {sequence}; this context has the sequences 0 to "
-                        f"{self.n_seq_max - 1} (n_seq_max={self.n_seq_max})",
-                        code=code,
-                        log=lines,
+    def _run(
+        self, ctx: Any, batch: Batch, parts: list[tuple[int, Any]], rows: int, call: Any, name: str
+    ) -> None:
+        """Make the calls of one decode; undo all of them if one fails or a signal arrives between them."""
+        changed = False
+        try:
+            for _first, part in parts:
+                if self._cancel[0]:
+                    self._cancel[0] = 0
+                    rest = decoding.undo(self._lib, ctx, batch, changed and self._limits.has_memory)
+                    raise CancelledError(f"{name} was cancelled; {rest}", code=2)
+                with logs.capture() as lines:
+                    code = call(ctx, part)
+                if code:
+                    self._cancel[0] = 0
+                    raise decoding.failure(
+                        self._lib, ctx, self._limits, batch, code, lines, changed=changed, name=name
                     )
-                if sequence not in last:
-                    known = int(self._lib.llama_memory_seq_pos_max(memory, sequence))
-                    if known >= 0 and position != known + 1:
-                        return InvalidBatchError(
-                            f"token {index} is at position {position} of sequence {sequence}, whose memory "
-                            "ends at "
-                            f"{known}: the next position is {known + 1} (memory.seq_rm takes tokens out)",
-                            code=code,
-                            log=lines,
-                        )
-                elif not last[sequence] <= position <= last[sequence] + 1:
-                    return InvalidBatchError(
-                        f"token {index} is at position {position} of sequence {sequence}, after position "
-                        f"{last[sequence]}: "
-                        f"positions must be consecutive",
-                        code=code,
-                        log=lines,
-                    )
-                last[sequence] = position
-        return InvalidBatchError(f"llama.cpp refuses the batch: {_reason(lines)}", code=code, log=lines)
+                changed = True
+            self._outputs.end(parts[-1][0], rows)
+        except LlamaError:
+            raise
+        except BaseException:  # Ctrl-C, or what a log handler raised: as if the call had not been made
+            self._outputs.valid = False
+            decoding.undo(self._lib, ctx, batch, self._limits.has_memory and name == "decode")
+            raise
+
+    def _decode_one(self, ctx: Any, batch: Batch, value: Any) -> None:
+        """Decode a batch of one token whose form is known to be right; the caller is inside the handle."""
+        self._outputs.begin(1)
+        self._run(ctx, batch, [(0, value)], 1, self._decode, "decode")
+
+    def cancel(self) -> None:
+        """Make the running decode stop with CancelledError, or the next one if none is running.
+
+        On the CPU it stops at the next node of the graph, on every device after the slice of n_ubatch tokens
+        that is being computed. (Without the guard library: after the slice everywhere.)
+
+        C: llama_set_abort_callback, with a function in C that reads a byte.
+
+        Threads: any; returns at once.
+        """
+        self._handle.cancel()
 
     # --- outputs ---
 
@@ -470,18 +403,45 @@ class Context:
         Raises:
             NoOutputsError: no outputs were asked for there, or the last decode failed.
             ClosedError, BusyError.
+
+        Threads: one call at a time.
         """
         index = check.integer("i", i)
         with self._handle as ctx:
-            return arrays.floats_to_numpy(self._ffi, self._row(ctx, index), self.model.vocab.n_tokens)
+            return self._outputs.logits(ctx, index)
+
+    @contextmanager
+    def borrow_logits(self) -> Iterator[NDArray[np.float32]]:
+        """Show all logits of the last batch without copying them: ``with ctx.borrow_logits() as rows:``.
+
+        Inside the ``with`` the context can't decode. An array that is kept beyond it stays readable for ever,
+        but its values are unspecified after the next decode.
+
+        C: llama_get_logits
+
+        Returns:
+            (n_outputs, n_vocab) float32, read-only, borrowed: one row per token that was marked with
+            logits=True, in the order of the batch.
+
+        Raises:
+            NoOutputsError: no outputs were asked for, or the last decode failed.
+            ClosedError, BusyError.
+
+        Threads: one call at a time; the arrays may be read by any.
+        """
+        with self._handle as ctx:
+            borrowed = self._outputs.borrow(ctx)
+            rows = borrowed.__enter__()
+        del ctx
+        try:
+            yield rows
+        finally:
+            del rows
+            borrowed.__exit__(None, None, None)
 
     def _row(self, ctx: Any, index: int) -> Any:
-        """Return ``float *`` to a row of logits: borrowed, valid until the next decode."""
-        if self._has_outputs:
-            row = self._logits_ith(ctx, index)
-            if row != self._ffi.NULL:
-                return row
-        raise self._no_outputs("logits", index)
+        """Return ``float *`` to a row of logits: valid until the next decode."""
+        return self._outputs.row(ctx, index)
 
     def embeddings(self, i: SupportsIndex = -1) -> NDArray[np.float32]:
         """Return the embedding of one token of the last batch.
@@ -498,16 +458,12 @@ class Context:
             UnsupportedError: the context pools; use :meth:`embeddings_seq`.
             NoOutputsError: the context makes no embeddings, or the last decode failed.
             ClosedError, BusyError.
+
+        Threads: one call at a time.
         """
         index = check.integer("i", i)
-        if self._pooled != "NONE":
-            raise UnsupportedError(f"this context pools ({self._pooled.lower()}); use embeddings_seq(seq_id)")
         with self._handle as ctx:
-            if self._has_outputs:
-                row = self._lib.llama_get_embeddings_ith(ctx, index)
-                if row != self._ffi.NULL:
-                    return arrays.floats_to_numpy(self._ffi, row, self.model.n_embd_out)
-            raise self._no_outputs("embeddings", index)
+            return self._outputs.embeddings(ctx, index)
 
     def embeddings_seq(self, seq_id: SupportsIndex = 0) -> NDArray[np.float32]:
         """Return the pooled embedding of a sequence of the last batch.
@@ -521,32 +477,19 @@ class Context:
             UnsupportedError: the context doesn't pool; use :meth:`embeddings`.
             NoOutputsError: the sequence was not in the last batch, or the context makes no embeddings.
             SequenceRangeError, ClosedError, BusyError.
+
+        Threads: one call at a time.
         """
         sequence = check.sequence(seq_id, self.n_seq_max)
-        if self._pooled == "NONE":
-            raise UnsupportedError("this context doesn't pool; use embeddings(i), or pooling_type='mean'")
         with self._handle as ctx:
-            row = self._lib.llama_get_embeddings_seq(ctx, sequence) if self._has_outputs else self._ffi.NULL
-            if row == self._ffi.NULL:
-                raise self._no_outputs("embeddings", sequence)
-            ranked = self._pooled == "RANK"
-            width = int(self._lib.llama_model_n_cls_out(self.model.ptr)) if ranked else self.model.n_embd_out
-            return arrays.floats_to_numpy(self._ffi, row, width)
-
-    def _no_outputs(self, what: str, index: int) -> NoOutputsError:
-        if not self._has_outputs:
-            return NoOutputsError(f"there are no {what}: nothing was decoded yet, or the last decode failed")
-        if what == "embeddings" and not self.embeddings_enabled:
-            return NoOutputsError(
-                "there are no embeddings: make the context with embeddings=True, or set_embeddings(True)"
-            )
-        return NoOutputsError(
-            f"there are no {what} at {index}: mark the token with logits=True in the batch (an index counts "
-            "the batch's "
-            f"tokens; -1 is the last output)"
-        )
+            return self._outputs.embeddings_seq(ctx, sequence)
 
     # --- settings ---
+
+    @property
+    def embeddings_enabled(self) -> bool:
+        """Whether embeddings are made besides logits."""
+        return self._outputs.embeddings_enabled
 
     @property
     def n_threads(self) -> int:
@@ -585,7 +528,7 @@ class Context:
     @property
     def causal_attn(self) -> bool:
         """Whether a token sees only what comes before it. C: llama_get_causal_attn"""
-        return self._causal
+        return self._limits.causal
 
     def set_causal_attn(self, causal: bool) -> None:
         """Let tokens see only what comes before them, or everything in their batch.
@@ -597,7 +540,7 @@ class Context:
         """
         with self._handle as ctx:
             self._lib.llama_set_causal_attn(ctx, bool(causal))
-            self._causal = bool(causal)
+            self._limits.causal = bool(causal)
 
     def set_embeddings(self, embeddings: bool) -> None:
         """Make embeddings from the next decode on, or no longer.
@@ -605,11 +548,12 @@ class Context:
         C: llama_set_embeddings
 
         Raises:
+            BorrowedError: a borrowed view exists; the outputs would be laid out anew.
             ClosedError, BusyError.
         """
         with self._handle as ctx:
+            self._outputs.switch_embeddings(bool(embeddings))
             self._lib.llama_set_embeddings(ctx, bool(embeddings))
-            self.embeddings_enabled = bool(embeddings)
 
     def synchronize(self) -> None:
         """Wait until everything is computed; reading outputs does it by itself.
@@ -652,8 +596,8 @@ def _position_limit(model: Model) -> int:
     """Return where positions end for models that have learned an embedding of each; beyond it C asserts."""
     arch = model.arch
     if arch == "mpt" and _number(model.metadata.get("mpt.attention.max_alibi_bias"), 0):
-        return _NO_LIMIT
-    return model.n_ctx_train if arch in ("bert", "gpt2", "mpt", "starcoder") else _NO_LIMIT
+        return decoding.NO_LIMIT
+    return model.n_ctx_train if arch in ("bert", "gpt2", "mpt", "starcoder") else decoding.NO_LIMIT
 
 
 def _number(text: str | None, default: int) -> int:
@@ -661,21 +605,3 @@ def _number(text: str | None, default: int) -> int:
         return default if text is None else int(float(text))
     except ValueError:
         return default
-
-
-def _reason(lines: list[str]) -> str:
-    """Return the lines of llama.cpp's log that say why, in one."""
-    said = [line.partition(": ")[2].strip() or line.strip() for line in lines]
-    telling = [
-        line
-        for line in said
-        if not line.startswith(
-            ("failed to decode, ret", "failed to encode, ret", "failed to initialize batch")
-        )
-    ]
-    errors = [
-        line
-        for line in telling
-        if any(word in line for word in ("fail", "error", "invalid", "cannot", "require", "not "))
-    ]
-    return "; ".join(dict.fromkeys((errors or telling)[-3:])) or "llama.cpp gave no reason"

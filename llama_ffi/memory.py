@@ -66,7 +66,7 @@ class Memory:
         with self._handle:
             return bool(self._lib.llama_memory_can_shift(self._ptr))
 
-    def pos_min(self, seq_id: SupportsIndex = 0) -> int:
+    def seq_pos_min(self, seq_id: SupportsIndex = 0) -> int:
         """Return the smallest position of a sequence that is in memory, -1 if the sequence is empty.
 
         C: llama_memory_seq_pos_min
@@ -79,12 +79,12 @@ class Memory:
         with self._handle:
             return int(self._lib.llama_memory_seq_pos_min(self._ptr, sequence))
 
-    def pos_max(self, seq_id: SupportsIndex = 0) -> int:
+    def seq_pos_max(self, seq_id: SupportsIndex = 0) -> int:
         """Return the largest position of a sequence, -1 if the sequence is empty.
 
         C: llama_memory_seq_pos_max
 
-        Raises: as :meth:`pos_min`.
+        Raises: as :meth:`seq_pos_min`.
         """
         sequence = self._sequence(seq_id)
         with self._handle:
@@ -119,7 +119,7 @@ class Memory:
             changed
             then. Forgetting a whole sequence always works.
 
-        Raises: as :meth:`pos_min`.
+        Raises: as :meth:`seq_pos_min`.
         """
         sequence = self._sequence(seq_id, any_below_zero=True)
         first, end = check.position("p0", p0), check.position("p1", p1)
@@ -148,7 +148,7 @@ class Memory:
 
         Raises:
             MemoryOperationError: a part, where only whole sequences can be copied.
-            SequenceRangeError, ClosedError, BusyError: as :meth:`pos_min`.
+            SequenceRangeError, ClosedError, BusyError: as :meth:`seq_pos_min`.
         """
         source = self._sequence(seq_id_src, "seq_id_src")
         target = self._sequence(seq_id_dst, "seq_id_dst")
@@ -179,7 +179,7 @@ class Memory:
 
         C: llama_memory_seq_keep
 
-        Raises: as :meth:`pos_min`.
+        Raises: as :meth:`seq_pos_min`.
         """
         sequence = self._sequence(seq_id)
         with self._handle:
@@ -200,7 +200,7 @@ class Memory:
         Raises:
             MemoryOperationError: this memory can't shift positions.
             InvalidArgumentError: a position would leave the range of 32 bits.
-            SequenceRangeError, ClosedError, BusyError: as :meth:`pos_min`.
+            SequenceRangeError, ClosedError, BusyError: as :meth:`seq_pos_min`.
         """
         sequence = self._sequence(seq_id)
         first, end = check.position("p0", p0), check.position("p1", p1)
@@ -223,7 +223,7 @@ class Memory:
         Raises:
             InvalidArgumentError: ``d`` is below 1.
             MemoryOperationError: this memory can't shift positions.
-            SequenceRangeError, ClosedError, BusyError: as :meth:`pos_min`.
+            SequenceRangeError, ClosedError, BusyError: as :meth:`seq_pos_min`.
         """
         sequence = self._sequence(seq_id)
         first, end = check.position("p0", p0), check.position("p1", p1)

@@ -167,7 +167,7 @@ def test_no_logits_before_a_decode_and_after_a_failed_one(ctx: lf.Context) -> No
 def test_batches_that_are_refused(ctx: lf.Context, batch: object, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         ctx.decode(batch())  # type: ignore[operator]
-    assert ctx.memory.pos_max() == -1
+    assert ctx.memory.seq_pos_max() == -1
     ctx.decode(lf.Batch.from_tokens(PROMPT))
     ctx.logits()
 
@@ -179,7 +179,7 @@ def test_a_gap_after_the_memory_is_explained(ctx: lf.Context) -> None:
             ctx.decode(lf.Batch.from_tokens([5], pos0=position))
         assert caught.value.code == -1
         assert caught.value.log
-    assert ctx.memory.pos_max() == 9
+    assert ctx.memory.seq_pos_max() == 9
 
 
 def test_a_full_memory(ctx: lf.Context) -> None:
@@ -188,7 +188,7 @@ def test_a_full_memory(ctx: lf.Context) -> None:
     with pytest.raises(NoKvSlotError, match="no room for 1 tokens") as caught:
         ctx.decode(lf.Batch.from_tokens([7], pos0=256))
     assert caught.value.code == 1
-    assert ctx.memory.pos_max() == 255
+    assert ctx.memory.seq_pos_max() == 255
     assert ctx.memory.seq_rm(0, 200, -1)
     ctx.decode(lf.Batch.from_tokens([7], pos0=200))
 
@@ -330,21 +330,21 @@ def test_sizes_are_read_from_the_context(random_model: lf.Model) -> None:
 
 def test_memory_operations(ctx: lf.Context) -> None:
     memory = ctx.memory
-    assert (memory.pos_min(), memory.pos_max()) == (-1, -1)
+    assert (memory.seq_pos_min(), memory.seq_pos_max()) == (-1, -1)
     ctx.decode(lf.Batch.from_tokens(PROMPT))
-    assert (memory.pos_min(), memory.pos_max()) == (0, 9)
+    assert (memory.seq_pos_min(), memory.seq_pos_max()) == (0, 9)
     assert memory.seq_rm(0, 4)
-    assert memory.pos_max() == 3
+    assert memory.seq_pos_max() == 3
     assert memory.can_shift
     memory.seq_add(0, 0, -1, 5)
-    assert (memory.pos_min(), memory.pos_max()) == (5, 8)
+    assert (memory.seq_pos_min(), memory.seq_pos_max()) == (5, 8)
     memory.seq_div(0, 0, -1, 2)
-    assert memory.pos_max() == 4
+    assert memory.seq_pos_max() == 4
     ctx.decode(lf.Batch.from_tokens([5], pos0=5))
     memory.seq_keep(0)
-    assert memory.pos_max() == 5
+    assert memory.seq_pos_max() == 5
     assert memory.seq_rm(-1)
-    assert memory.pos_max() == -1
+    assert memory.seq_pos_max() == -1
 
 
 def test_what_would_kill_in_memory(ctx: lf.Context) -> None:
@@ -360,8 +360,8 @@ def test_what_would_kill_in_memory(ctx: lf.Context) -> None:
             memory.seq_keep,
             lambda s: memory.seq_add(s, 0, -1, 1),
             lambda s: memory.seq_div(s, 0, -1, 2),
-            memory.pos_min,
-            memory.pos_max,
+            memory.seq_pos_min,
+            memory.seq_pos_max,
         ):
             with pytest.raises(SequenceRangeError, match=str(sequence)):
                 call(sequence)
@@ -380,19 +380,19 @@ def test_copies_between_streams(random_model: lf.Model) -> None:
         memory.seq_cp(0, 1)
         memory.seq_cp(0, 2, 0, 10)  # the whole sequence in other words
         memory.seq_cp(0, 0, 3, 5)
-        assert [memory.pos_max(s) for s in range(4)] == [9, 9, 9, -1]
+        assert [memory.seq_pos_max(s) for s in range(4)] == [9, 9, 9, -1]
         ctx.decode(lf.Batch.from_tokens([5], pos0=10, seq_id=0))
         expected = ctx.logits()
         ctx.decode(lf.Batch.from_tokens([5], pos0=10, seq_id=2))
         np.testing.assert_allclose(ctx.logits(), expected, atol=2e-3)
         memory.seq_keep(2)
-        assert [memory.pos_max(s) for s in range(4)] == [-1, -1, 10, -1]
+        assert [memory.seq_pos_max(s) for s in range(4)] == [-1, -1, 10, -1]
     with random_model.context(n_ctx=256, n_seq_max=4, kv_unified=True, n_threads=1) as ctx:
         ctx.decode(lf.Batch.from_tokens(PROMPT))
         ctx.memory.seq_cp(0, 1, 0, 5)
-        assert ctx.memory.pos_max(1) == 4
+        assert ctx.memory.seq_pos_max(1) == 4
         ctx.memory.seq_keep(1)
-        assert [ctx.memory.pos_max(s) for s in range(4)] == [-1, 4, -1, -1]
+        assert [ctx.memory.seq_pos_max(s) for s in range(4)] == [-1, 4, -1, -1]
 
 
 @settings(max_examples=25, deadline=None)
@@ -408,7 +408,7 @@ def test_any_order_of_memory_operations_and_decodes(random_model: lf.Model, data
             s = data.draw(sequence)
             try:
                 if kind == "decode":
-                    start = memory.pos_max(s) + 1 + data.draw(st.sampled_from([0, 0, 0, 0, 1, -1]))
+                    start = memory.seq_pos_max(s) + 1 + data.draw(st.sampled_from([0, 0, 0, 0, 1, -1]))
                     tokens = data.draw(st.lists(st.integers(0, 31_999), min_size=1, max_size=16))
                     ctx.decode(lf.Batch.from_tokens(tokens, pos0=max(0, start), seq_id=s))
                     assert np.isfinite(ctx.logits()).all()
@@ -447,7 +447,7 @@ def test_closed_objects(random_model_path: object) -> None:
     for call in (
         lambda: ctx.decode(batch),
         ctx.logits,
-        memory.pos_max,
+        memory.seq_pos_max,
         lambda: memory.seq_rm(0),
         memory.clear,
         lambda: memory.ptr,

@@ -1,0 +1,232 @@
+"""One call of ``llama_decode``, and everything around it.
+
+- *Before:* what would abort is checked, with a handful of comparisons and none per token.
+- *During:* a long prompt goes in slices of n_ubatch, between which Ctrl-C and ``cancel()`` are noticed.
+- *After a failure:* what the call has left in the memory is taken out again.
+
+What libllama refuses cleanly by itself (an id outside of the vocabulary, a gap in the positions) is left to
+it, and explained afterwards: its refusal changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._core import arrays
+from .batch import Batch
+from .errors import (
+    CancelledError,
+    DecodeError,
+    InvalidBatchError,
+    LlamaError,
+    NoKvSlotError,
+    SequenceRangeError,
+    TokenRangeError,
+)
+
+NO_LIMIT = 2**31
+"""A position limit that no position reaches."""
+
+_OK, _NO_SLOT, _ABORTED, _INVALID = 0, 1, 2, -1
+
+
+class Limits:
+    """What a context can take, as C reports it."""
+
+    __slots__ = (
+        "causal",
+        "encodes",
+        "encodes_first",
+        "has_memory",
+        "keeps_all",
+        "n_batch",
+        "n_ctx",
+        "n_outputs_max",
+        "n_seq_max",
+        "n_ubatch",
+        "n_vocab",
+        "pooled",
+        "position_limit",
+        "separate_streams",
+    )
+
+    causal: bool
+    """a token sees only what comes before it"""
+    encodes: bool
+    """there is an encoder"""
+    encodes_first: bool
+    """the encoder must have run before the first decode"""
+    has_memory: bool
+    keeps_all: bool
+    """a part of a sequence can be taken out of the memory again: no recurrent state"""
+    n_batch: int
+    n_ctx: int
+    n_outputs_max: int
+    n_seq_max: int
+    n_ubatch: int
+    n_vocab: int
+    pooled: str
+    """name of the pooling type"""
+    position_limit: int
+    separate_streams: bool
+    """sequences don't share their memory"""
+
+
+def check(
+    limits: Limits, batch: Batch, count: int, rows: int, *, encoding: bool, encoded: bool, embedding: bool
+) -> None:
+    """Raise what would abort in C."""
+    if not 0 < count <= limits.n_batch:
+        if not count:
+            raise InvalidBatchError("the batch is empty")
+        raise InvalidBatchError(
+            f"the batch has {count} tokens, the context takes n_batch={limits.n_batch} at a time; "
+            f"decode it in parts"
+        )
+    if count > limits.n_ubatch and (encoding or not limits.causal or not limits.has_memory):
+        raise InvalidBatchError(
+            f"the batch has {count} tokens, and without causal attention all of it is computed at once: "
+            f"n_ubatch={limits.n_ubatch} must be at least that"
+        )
+    if rows > limits.n_outputs_max:
+        raise InvalidBatchError(
+            f"the batch wants {rows} outputs, the context makes {limits.n_outputs_max} (n_outputs_max)"
+        )
+    if batch._coupled and limits.separate_streams:
+        raise InvalidBatchError("a token of several sequences needs a context made with kv_unified=True")
+    if limits.position_limit != NO_LIMIT and max(batch.positions) >= limits.position_limit:
+        raise InvalidBatchError(
+            f"position {max(batch.positions)}: this model has learned the positions 0 to "
+            f"{limits.position_limit - 1} only"
+        )
+    if limits.encodes_first and not encoding and not encoded:
+        raise InvalidBatchError("an encoder–decoder model needs encode() before the first decode()")
+    if embedding and count > limits.n_ubatch and limits.pooled in ("MEAN", "CLS", "RANK"):
+        raise InvalidBatchError(
+            f"the batch has {count} tokens, and pooling ({limits.pooled.lower()}) looks at "
+            f"n_ubatch={limits.n_ubatch} at a time"
+        )
+
+
+def slices(ffi: Any, limits: Limits, batch: Batch, count: int, embedding: bool) -> list[tuple[int, Any]]:
+    """Return (index of the first token, ``struct llama_batch``) for each call that decodes ``batch``.
+
+    A prompt is cut at n_ubatch, where C would cut it too, if only its last slice has outputs: each call
+    overwrites those of the one before.
+    """
+    struct, step = batch._struct, limits.n_ubatch
+    last = (count - 1) // step * step
+    if last == 0 or embedding or bytes(ffi.buffer(struct.logits, last)).strip(b"\0"):
+        return [(0, struct[0])]
+    if not limits.keeps_all:
+        # A token that C refuses in a later slice couldn't be undone in a recurrent state.
+        ids = arrays.int32_view(memoryview(ffi.buffer(struct.token, 4 * count)).cast("B").cast("i"))
+        if min(ids) < 0 or max(ids) >= limits.n_vocab:
+            return [(0, struct[0])]
+    parts = []
+    for first in range(0, count, step):
+        part = ffi.new("struct llama_batch *")
+        part.n_tokens = min(step, count - first)
+        for name in ("token", "pos", "n_seq_id", "seq_id", "logits"):
+            setattr(part, name, getattr(struct, name) + first)
+        parts.append((first, part))
+    return [(first, part[0]) for first, part in parts]
+
+
+def undo(lib: Any, ctx: Any, batch: Batch, has_memory: bool) -> str:
+    """Take out of the memory what a failed decode may have left there; return how that went."""
+    if not has_memory:
+        return "there was no memory to restore"
+    begin: dict[int, int] = {}
+    for position, sequences in zip(batch.positions, batch.sequences, strict=True):
+        for sequence in sequences:
+            begin[sequence] = min(position, begin.get(sequence, position))
+    memory, cleared = lib.llama_get_memory(ctx), []
+    for sequence, position in begin.items():
+        if not lib.llama_memory_seq_rm(memory, sequence, position, -1):
+            lib.llama_memory_seq_rm(memory, sequence, -1, -1)
+            cleared.append(str(sequence))
+    if cleared:
+        return f"this kind of memory can't forget a part, so sequence {', '.join(cleared)} was emptied"
+    return "the memory is as before"
+
+
+def failure(
+    lib: Any, ctx: Any, limits: Limits, batch: Batch, code: int, lines: list[str], *, changed: bool, name: str
+) -> LlamaError:
+    """Return the error for the return value ``code`` of ``name``, after undoing what it did."""
+    if code == _INVALID and not changed:
+        return explain(lib, ctx, limits, batch, lines)
+    if code == _NO_SLOT and not changed:
+        return NoKvSlotError(
+            f"no room for {len(batch)} tokens in the memory ({limits.n_ctx} tokens in all); remove some with "
+            f"memory.seq_rm, use a smaller batch or a larger n_ctx",
+            code=code,
+            log=lines,
+        )
+    rest = undo(lib, ctx, batch, limits.has_memory and name == "decode")
+    if code == _ABORTED:
+        return CancelledError(f"{name} was cancelled; {rest}", code=code, log=lines)
+    if code == _NO_SLOT:
+        return NoKvSlotError(
+            f"no room for {len(batch)} tokens in the memory ({limits.n_ctx} tokens in all); {rest}",
+            code=code,
+            log=lines,
+        )
+    if code == _INVALID:
+        error = explain(lib, ctx, limits, batch, lines)
+        return type(error)(f"{error}; {rest}", code=code, log=lines)
+    return DecodeError(f"{name} failed with code {code}: {reason(lines)}; {rest}", code=code, log=lines)
+
+
+def explain(lib: Any, ctx: Any, limits: Limits, batch: Batch, lines: list[str]) -> LlamaError:
+    """Return the error for a batch that libllama refused, having changed nothing."""
+    for index, token in enumerate(batch.tokens):
+        if not 0 <= token < limits.n_vocab:
+            return TokenRangeError(
+                f"token {index} of the batch is {token}; the ids are 0 to {limits.n_vocab - 1}",
+                code=_INVALID,
+                log=lines,
+            )
+    last: dict[int, int] = {}
+    memory = lib.llama_get_memory(ctx)
+    for index, (position, sequences) in enumerate(zip(batch.positions, batch.sequences, strict=True)):
+        for sequence in sequences:
+            if sequence >= limits.n_seq_max:
+                return SequenceRangeError(
+                    f"token {index} belongs to sequence {sequence}; this context has the sequences 0 to "
+                    f"{limits.n_seq_max - 1} (n_seq_max={limits.n_seq_max})",
+                    code=_INVALID,
+                    log=lines,
+                )
+            problem = _gap(lib, memory, sequence, position, last)
+            if problem:
+                return InvalidBatchError(
+                    f"token {index} is at position {position} of sequence {sequence}, {problem}",
+                    code=_INVALID,
+                    log=lines,
+                )
+            last[sequence] = position
+    return InvalidBatchError(f"llama.cpp refuses the batch: {reason(lines)}", code=_INVALID, log=lines)
+
+
+def _gap(lib: Any, memory: Any, sequence: int, position: int, last: dict[int, int]) -> str:
+    """Say what is wrong with a position, given the last one of its sequence in this batch; "" if nothing."""
+    if sequence in last:
+        if last[sequence] <= position <= last[sequence] + 1:
+            return ""
+        return f"after position {last[sequence]}: positions must be consecutive"
+    known = int(lib.llama_memory_seq_pos_max(memory, sequence))
+    if known < 0 or position == known + 1:
+        return ""
+    return f"whose memory ends at {known}: the next position is {known + 1} (memory.seq_rm takes tokens out)"
+
+
+def reason(lines: list[str]) -> str:
+    """Return, in one line, the lines of llama.cpp's log that say why."""
+    said = [line.partition(": ")[2].strip() or line.strip() for line in lines]
+    noise = ("failed to decode, ret", "failed to encode, ret", "failed to initialize batch")
+    telling = [line for line in said if not line.startswith(noise)]
+    words = ("fail", "error", "invalid", "cannot", "require", "not ")
+    errors = [line for line in telling if any(word in line for word in words)]
+    return "; ".join(dict.fromkeys((errors or telling)[-3:])) or "llama.cpp gave no reason"

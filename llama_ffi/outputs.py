@@ -1,0 +1,145 @@
+"""What the last decode computed: rows of logits and embeddings, as copies or as borrowed views.
+
+libllama keeps the outputs of one decode in one buffer, which the next decode overwrites, and which it
+reallocates when a decode has more rows than any before it. So rows are copied out, or shown by a view that
+forbids both for as long as it must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ._core import arrays
+from ._core.borrow import Borrows
+from .errors import NoOutputsError, UnsupportedError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Outputs:
+    """The outputs of one context. Its methods are called inside the context's handle."""
+
+    __slots__ = (
+        "_capacity",
+        "_ffi",
+        "_first",
+        "_lib",
+        "_logits_ith",
+        "_rows",
+        "borrows",
+        "embeddings_enabled",
+        "n_embd",
+        "n_scores",
+        "n_vocab",
+        "pooled",
+        "valid",
+    )
+
+    def __init__(
+        self, ffi: Any, lib: Any, *, n_vocab: int, n_embd: int, n_scores: int, n_seq_max: int, pooled: str
+    ) -> None:
+        self._ffi = ffi
+        self._lib = lib
+        self._logits_ith: Callable[[Any, int], Any] = lib.llama_get_logits_ith
+        self._capacity = n_seq_max  # what libllama reserves at first
+        self._first = 0
+        self._rows = 0
+        self.borrows = Borrows()
+        self.embeddings_enabled = False
+        self.n_vocab = n_vocab
+        self.n_embd = n_embd
+        self.n_scores = n_scores
+        self.pooled = pooled
+        self.valid = False
+
+    def begin(self, rows: int) -> None:
+        """Prepare for a decode of ``rows`` outputs; what was there is no longer valid.
+
+        Raises:
+            BorrowedError: a view forbids it.
+        """
+        if self.borrows.open:
+            self.borrows.refuse_call("decode()")
+        if rows > self._capacity:
+            self.borrows.refuse_move(f"a decode with {rows} outputs, more than any before,")
+            self._capacity = rows
+        self.valid = False
+
+    def end(self, first: int, rows: int) -> None:
+        """Note that a decode succeeded: its outputs belong to the tokens from index ``first`` on."""
+        self._first = first
+        self._rows = rows
+        self.valid = True
+
+    def switch_embeddings(self, enabled: bool) -> None:
+        """Note that embeddings are made from now on, or no longer.
+
+        Raises:
+            BorrowedError: a view exists; the buffer would be laid out anew.
+        """
+        self.borrows.refuse_move("switching embeddings")
+        self._capacity = 0
+        self.embeddings_enabled = enabled
+
+    def row(self, ctx: Any, index: int) -> Any:
+        """Return ``float *`` to a row of logits: valid until the next decode.
+
+        Raises:
+            NoOutputsError: there is none at ``index``.
+        """
+        if self.valid and (index < 0 or index >= self._first):
+            row = self._logits_ith(ctx, index if index < 0 else index - self._first)
+            if row != self._ffi.NULL:
+                return row
+        raise self._none("logits", index)
+
+    def logits(self, ctx: Any, index: int) -> NDArray[np.float32]:
+        """Return a copy of a row of logits."""
+        return arrays.floats_to_numpy(self._ffi, self.row(ctx, index), self.n_vocab)
+
+    @contextmanager
+    def borrow(self, ctx: Any) -> Iterator[NDArray[np.float32]]:
+        """Show all rows of logits, (n_outputs, n_vocab); decoding is forbidden inside."""
+        if not self.valid or not self._rows:
+            raise self._none("logits", -1)
+        rows = self.borrows.floats(self._ffi, ctx, self._lib.llama_get_logits(ctx), self._rows, self.n_vocab)
+        self.borrows.open += 1
+        try:
+            yield rows
+        finally:
+            self.borrows.open -= 1
+
+    def embeddings(self, ctx: Any, index: int) -> NDArray[np.float32]:
+        """Return a copy of the embedding of one token."""
+        if self.pooled != "NONE":
+            raise UnsupportedError(f"this context pools ({self.pooled.lower()}); use embeddings_seq(seq_id)")
+        if self.valid and (index < 0 or index >= self._first):
+            row = self._lib.llama_get_embeddings_ith(ctx, index if index < 0 else index - self._first)
+            if row != self._ffi.NULL:
+                return arrays.floats_to_numpy(self._ffi, row, self.n_embd)
+        raise self._none("embeddings", index)
+
+    def embeddings_seq(self, ctx: Any, sequence: int) -> NDArray[np.float32]:
+        """Return a copy of the pooled embedding, or of the scores, of one sequence."""
+        if self.pooled == "NONE":
+            raise UnsupportedError("this context doesn't pool; use embeddings(i), or pooling_type='mean'")
+        row = self._lib.llama_get_embeddings_seq(ctx, sequence) if self.valid else self._ffi.NULL
+        if row == self._ffi.NULL:
+            raise self._none("embeddings", sequence)
+        return arrays.floats_to_numpy(self._ffi, row, self.n_scores if self.pooled == "RANK" else self.n_embd)
+
+    def _none(self, what: str, index: int) -> NoOutputsError:
+        if not self.valid:
+            return NoOutputsError(f"there are no {what}: nothing was decoded yet, or the last decode failed")
+        if what == "embeddings" and not self.embeddings_enabled:
+            return NoOutputsError(
+                "there are no embeddings: make the context with embeddings=True, or set_embeddings(True)"
+            )
+        return NoOutputsError(
+            f"there are no {what} at {index}: mark the token with logits=True in the batch (an index counts "
+            f"the batch's tokens; -1 is the last output)"
+        )
