@@ -11,7 +11,7 @@ from .compare import compare
 from .errors import BindgenError
 from .explain import explain
 from .files import drift, render, write
-from .pipeline import ROOT, find_source, load, present
+from .pipeline import ROOT, find_source, load, load_present
 from .probe import check as judge
 
 
@@ -78,7 +78,7 @@ def _probe(arguments: argparse.Namespace) -> int:
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    old, new = (load(path, present(path), commit="") for path in (arguments.old, arguments.new))
+    old, new = (load_present(path) for path in (arguments.old, arguments.new))
     comparison = compare(old, new, (str(arguments.old), str(arguments.new)))
     print(comparison.json() if arguments.json else comparison.text())
     return 0

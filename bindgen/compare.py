@@ -13,9 +13,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .analyze import Bindings
-from .ir import Constant, Function, FunctionType, Param, Typedef
+from .ir import (
+    Array,
+    Constant,
+    Function,
+    FunctionType,
+    Named,
+    Param,
+    Pointer,
+    Qualified,
+    Type,
+    Typedef,
+)
 from .layout import facts
 from .models import LP64
+from .scope import Scope
 from .spell import spell
 
 
@@ -109,6 +121,11 @@ class _View:
         unit = bindings.unit
         self.deprecated = {f.name: f.deprecated for f in unit.functions if f.deprecated is not None}
         self.types = {f.name: _unnamed(f.type) for f in unit.functions}
+        self._essence = _Essence(bindings.scope)
+        self.essences = {f.name: self._essence.of(f.type) for f in unit.functions}
+        for name, record in bindings.named_records():
+            for field, _, _, type in bindings.scope.layout(record).fields:
+                self.essences[f"{name}.{field}"] = self._essence.of(type)
         self.opaque = {f"{r.kind} {r.tag}" for r in unit.records if r.fields is None}
         named: list[Function | Constant | Typedef] = [*unit.functions, *unit.constants, *unit.typedefs]
         self._places = {item.name: str(item.location) for item in named}
@@ -129,6 +146,39 @@ def _unnamed(type: FunctionType) -> str:
     return spell(FunctionType(type.result, params, type.variadic))
 
 
+class _Essence:
+    """Writes a type without what no compiler cares about: typedefs, and spellings of one integer."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    def of(self, type: Type) -> str:
+        """Return the essence of a type; `const` stays, as a word of its own."""
+        if isinstance(type, Qualified):
+            return f"const {self.of(type.base)}" if "const" in type.quals else self.of(type.base)
+        if isinstance(type, Named) and type.name in self.scope.typedefs:
+            return self.of(self.scope.typedefs[type.name])
+        if not self.scope.enum(type) and (number := self.scope.number(type)):
+            return f"{number.kind}{number.size}{'' if number.signed else 'u'}"
+        if isinstance(type, Pointer):
+            return f"pointer to {self.of(type.target)}"
+        if isinstance(type, Array):
+            return f"{type.length} of {self.of(type.item)}"
+        if isinstance(type, FunctionType):
+            params = ", ".join(self.of(param.type) for param in type.params)
+            return f"{self.of(type.result)} from ({params}{', ...' if type.variadic else ''})"
+        return spell(type)
+
+
+def _same_types(old: str, new: str) -> tuple[bool, bool]:
+    """Return whether a change of type is source compatible, and ABI compatible.
+
+    A `const` more takes what was passed before; one less does not.  Neither changes what is passed.
+    """
+    same = old.replace("const ", "") == new.replace("const ", "")
+    return same and new.count("const ") >= old.count("const "), same
+
+
 def _functions(old: _View, new: _View) -> Iterator[Change]:
     before, after = old.facts["functions"], new.facts["functions"]
     for name in sorted(before.keys() - after.keys()):
@@ -138,7 +188,8 @@ def _functions(old: _View, new: _View) -> Iterator[Change]:
     for name in sorted(before.keys() & after.keys()):
         if old.types[name] != new.types[name]:
             detail = f"{before[name]} -> {after[name]}"
-            yield Change("signature changed", name, detail, new.place(name), False, False)
+            source, abi = _same_types(old.essences[name], new.essences[name])
+            yield Change("signature changed", name, detail, new.place(name), source, abi)
         elif before[name] != after[name]:
             detail = f"{before[name]} -> {after[name]}"
             yield Change("parameter renamed", name, detail, new.place(name), True, True)
@@ -156,15 +207,17 @@ def _structs(old: _View, new: _View) -> Iterator[Change]:
             "struct defined" if name in old.opaque else "struct added", name, "", new.place(name), True, True
         )
     for name in sorted(before.keys() & after.keys()):
-        yield from _fields(name, before[name], after[name], new.place(name))
+        yield from _fields(name, before[name], after[name], old, new)
     for name in sorted(old.opaque - new.opaque - after.keys()):
         yield Change("struct removed", name, "opaque", old.place(name), False, True)
     for name in sorted(new.opaque - old.opaque - before.keys()):
         yield Change("struct added", name, "opaque", new.place(name), True, True)
 
 
-def _fields(struct: str, old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> Iterator[Change]:
-    before, after = old["fields"], new["fields"]
+def _fields(
+    struct: str, old: Mapping[str, Any], new: Mapping[str, Any], old_view: _View, new_view: _View
+) -> Iterator[Change]:
+    before, after, where = old["fields"], new["fields"], new_view.place(struct)
     gone = {f: before[f] for f in before if f not in after}
     came = {f: after[f] for f in after if f not in before}
     for field, facts_of in list(gone.items()):
@@ -180,10 +233,11 @@ def _fields(struct: str, old: Mapping[str, Any], new: Mapping[str, Any], where: 
         yield Change(kind, f"{struct}.{field}", f"{type} at {offset}", where, True, False)
     for field in before:
         if field in after and before[field] != after[field]:
-            (offset, size, type), (new_offset, new_size, new_type) = before[field], after[field]
+            (offset, _, type), (new_offset, _, new_type) = before[field], after[field]
             if type != new_type:
-                same = size == new_size and offset == new_offset and _layout_only(type, new_type)
-                yield Change("field retyped", f"{struct}.{field}", f"{type} -> {new_type}", where, same, same)
+                key = f"{struct}.{field}"
+                source, abi = _same_types(old_view.essences[key], new_view.essences[key])
+                yield Change("field retyped", key, f"{type} -> {new_type}", where, source, abi)
             if offset != new_offset:
                 yield Change(
                     "field moved", f"{struct}.{field}", f"offset {offset} -> {new_offset}", where, True, False
@@ -191,11 +245,6 @@ def _fields(struct: str, old: Mapping[str, Any], new: Mapping[str, Any], where: 
     if old["size"] != new["size"] or old["align"] != new["align"]:
         detail = f"size {old['size']} -> {new['size']}, align {old['align']} -> {new['align']}"
         yield Change("struct resized", struct, detail, where, True, False)
-
-
-def _layout_only(old: str, new: str) -> bool:
-    """Return whether two field types differ in qualifiers only."""
-    return old.replace("const ", "") == new.replace("const ", "")
 
 
 def _enums(old: _View, new: _View) -> Iterator[Change]:

@@ -14,7 +14,7 @@ from .analyze import Bindings, analyze
 from .config import LLAMA_CPP, Config
 from .cplusplus import cplusplus_only
 from .errors import BindgenError
-from .ir import Unit
+from .ir import Skipped, Unit
 from .models import LP64
 from .parse import parse
 from .preprocess import preprocess
@@ -89,3 +89,27 @@ def load(source: Path, config: Config = LLAMA_CPP, commit: str | None = None) ->
     return analyze(
         unit, config, pinned_commit() if commit is None else commit, headers_sha256(source, config)
     )
+
+
+def load_present(source: Path, config: Config = LLAMA_CPP) -> Bindings:
+    """Run all stages on what `source` has of the headers: for versions that are not the pinned one.
+
+    A header that is not C (some versions have one that only C++ takes) is left out, with the reason
+    among the skipped, unless another header includes it; then BindgenError is raised.
+    """
+    config = present(source, config)
+    left_out: list[Skipped] = []
+    while True:
+        try:
+            bindings = load(source, config, commit="")
+        except BindgenError as error:
+            place = error.location
+            headers = tuple(h for h in config.headers if place is None or h.path != place.file)
+            if place is None or len(headers) in (0, len(config.headers)):
+                raise
+            reason = str(error).removeprefix(f"{place}: ")
+            left_out.append(Skipped("header", place.file, f"{reason}: nothing in it is bound", place))
+            config = replace(config, headers=headers)
+        else:
+            unit = Unit(bindings.unit.declarations, (*left_out, *bindings.unit.skipped))
+            return replace(bindings, unit=unit)

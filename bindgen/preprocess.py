@@ -48,6 +48,7 @@ _TOKEN = re.compile(
     re.MULTILINE,
 )
 _LINE_MARK = re.compile(r'#\s*(?:line\s+)?(\d+)\s+"((?:\\.|[^"\\])*)"')
+_COMPLAINT = re.compile(r"(.*?):(\d+):(?:\d+:)? *(?:fatal )?error: *(.*)")
 _DEFINE = re.compile(r"#\s*define\s+(\w+)(\([^)]*\))?[ \t]*(.*)")
 _UNDEF = re.compile(r"#\s*undef\s+(\w+)")
 _RENAMED = {
@@ -134,11 +135,20 @@ def _run(text: str, flags: Sequence[str], source: Path) -> str:
     except OSError as error:
         raise BindgenError(f"cannot run the C preprocessor {command[0]!r}: {error}") from error
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()[
-            -1:
-        ]
-        raise BindgenError("the C preprocessor says: " + " | ".join(lines).replace(f"{source}{os.sep}", ""))
+        raise _complaint(done.stderr, source)
     return done.stdout
+
+
+def _complaint(stderr: str, source: Path) -> BindgenError:
+    """Return the compiler's first error, at its place in the header."""
+    lines = stderr.splitlines()
+    first = next((line for line in lines if "error" in line), lines[-1] if lines else "no message")
+    match = _COMPLAINT.match(first.replace(f"{source}{os.sep}", ""))
+    if match is None:
+        return BindgenError(f"the C preprocessor says: {first}")
+    return BindgenError(
+        f"the C preprocessor says: {match.group(3)}", Location(match.group(1), int(match.group(2)))
+    )
 
 
 @dataclass

@@ -61,7 +61,7 @@ def cffi_view(bindings: Bindings) -> Facts:
     records = {n: c for n, c in complete.items() if c.kind in ("struct", "union")}
     own = {name: c for name, c in records.items() if " " in name or c.cname == name}
     with tempfile.TemporaryDirectory(prefix="bindgen-") as folder:
-        symbols = [item.name for item in (*bindings.unit.functions, *bindings.unit.variables)]
+        symbols = [f.name for f in bindings.unit.functions] + [v.name for v in bindings.unit.variables]
         lib = ffi.dlopen(str(_empty_library(symbols, Path(folder))))
         functions = {
             f.name: _plain(ffi.typeof(getattr(lib, f.name)).cname, "(*)") for f in bindings.unit.functions

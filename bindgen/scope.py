@@ -156,8 +156,9 @@ class Scope:
             end, align = max(end, offset + size), max(align, alignment)
             if member.name is not None:
                 members.append((member.name, offset, size, member.type))
-            nested = self.record(member.type)
-            if nested is not None and isinstance(self.resolve(member.type), Inline):
+            here = member.type.base if isinstance(member.type, Qualified) else member.type
+            nested = self.record(here) if isinstance(here, Inline) else None
+            if nested is not None:
                 prefix = "" if member.name is None else f"{member.name}."
                 members += [(prefix + n, offset + o, s, t) for n, o, s, t in self.layout(nested).fields]
         return RecordLayout(-(-end // align) * align, align, tuple(members))

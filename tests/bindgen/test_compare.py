@@ -45,6 +45,11 @@ EDITS: list[tuple[str, str, list[tuple[str, str, bool, bool]]]] = [
         [("signature changed", "change", False, False)],
     ),
     (
+        "change(struct handle * h, int32_t n)",
+        "change(const struct handle * h, int n)",
+        [("signature changed", "change", True, True)],
+    ),
+    (
         "rename(struct handle * h, int32_t n)",
         "rename(struct handle * h, int32_t count)",
         [("parameter renamed", "rename", True, True)],
@@ -80,7 +85,7 @@ EDITS: list[tuple[str, str, list[tuple[str, str, bool, bool]]]] = [
         ],
     ),
     ("float second;", "int32_t second;", [("field retyped", "struct params.second", False, False)]),
-    ("const char * name;", "char * name;", [("field retyped", "struct params.name", True, True)]),
+    ("const char * name;", "char * name;", [("field retyped", "struct params.name", False, True)]),
     ("float second;", "float other;", [("field renamed", "struct params.second", False, True)]),
     (
         "const char * name; };",

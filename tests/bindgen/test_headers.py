@@ -35,7 +35,9 @@ def output(name: str) -> str:
     try:
         bindings = bound(name)
     except BindgenError as error:
-        return f"error: {error}\n"
+        # What the preprocessor says is the compiler's own wording; where it says it is not.
+        place, mark, _ = str(error).partition("the C preprocessor says: ")
+        return f"error: {place}{mark}\n"
     functions = bindings.unit.functions
     skipped = [f"{s.location}: {s.kind} {s.name}: {s.reason}" for s in bindings.skipped]
     old = [f"{f.location}: {f.name}: {f.deprecated}" for f in functions if f.deprecated is not None]
