@@ -22,10 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-c", "--ctx-size", type=int, default=0, metavar="N", help="context in tokens (default: the model's)"
     )
-    parser.add_argument("-t", "--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument(
-        "--n-gpu-layers", type=int, metavar="N", help="layers to keep on GPUs (default: all)"
+        "-t", "--threads", type=int, metavar="N", help="CPU threads (default: the cores; 1 if small)"
     )
+    parser.add_argument("--n-gpu-layers", type=int, metavar="N", help="layers to keep on GPUs (default: all)")
     parser.add_argument(
         "--temp", type=float, default=0.8, metavar="T", help="temperature, 0 = greedy (default: 0.8)"
     )
