@@ -11,7 +11,7 @@ import pytest
 
 from bindgen.analyze import Bindings
 from bindgen.files import drift, render, write
-from bindgen.pipeline import ROOT
+from bindgen.pipeline import ROOT, load
 from bindgen.seal import is_intact, seal
 
 
@@ -29,6 +29,14 @@ def test_regeneration_is_byte_identical_in_another_process(
     subprocess.run(command, check=True, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     for path, text in render(bindings).items():
         assert (tmp_path / path).read_bytes() == text.encode(), path
+
+
+def test_generation_takes_at_most_three_seconds(source: Path) -> None:
+    before = os.times()
+    render(load(source))
+    after = os.times()
+    processor = sum(after[:4]) - sum(before[:4])  # this process and the preprocessor's
+    assert processor <= 3.0
 
 
 def test_drift_is_shown_as_a_diff(bindings: Bindings, tmp_path: Path) -> None:
