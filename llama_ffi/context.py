@@ -354,10 +354,11 @@ class Context:
                     self._cancel[0] = 0
                     rest = decoding.undo(self._lib, ctx, batch, changed and self._limits.has_memory)
                     raise CancelledError(f"{name} was cancelled; {rest}", code=2)
-                with logs.capture() as lines:
-                    code = call(ctx, part)
+                mark = logs.position()
+                code = call(ctx, part)
                 if code:
                     self._cancel[0] = 0
+                    lines = logs.since(mark)
                     raise decoding.failure(
                         self._lib, ctx, self._limits, batch, code, lines, changed=changed, name=name
                     )
@@ -371,9 +372,27 @@ class Context:
             raise
 
     def _decode_one(self, ctx: Any, batch: Batch, value: Any) -> None:
-        """Decode a batch of one token whose form is known to be right; the caller is inside the handle."""
-        self._outputs.begin(1)
-        self._run(ctx, batch, [(0, value)], 1, self._decode, "decode")
+        """Decode a batch of one token whose form is known to be right; the caller is inside the handle.
+
+        The short form of ``_run``, for a loop that does it once per token.
+        """
+        outputs = self._outputs
+        outputs.begin(1)
+        if self._cancel[0]:
+            self._run(ctx, batch, [(0, value)], 1, self._decode, "decode")
+            return
+        mark = logs.position()
+        try:
+            code = self._decode(ctx, value)
+        except BaseException:
+            decoding.undo(self._lib, ctx, batch, True)
+            raise
+        if code:
+            self._cancel[0] = 0
+            raise decoding.failure(
+                self._lib, ctx, self._limits, batch, code, logs.since(mark), changed=False, name="decode"
+            )
+        outputs.valid = True
 
     def cancel(self) -> None:
         """Make the running decode stop with CancelledError, or the next one if none is running.
@@ -438,10 +457,6 @@ class Context:
         finally:
             del rows
             borrowed.__exit__(None, None, None)
-
-    def _row(self, ctx: Any, index: int) -> Any:
-        """Return ``float *`` to a row of logits: valid until the next decode."""
-        return self._outputs.row(ctx, index)
 
     def embeddings(self, i: SupportsIndex = -1) -> NDArray[np.float32]:
         """Return the embedding of one token of the last batch.

@@ -168,11 +168,11 @@ def _pieces(
     value = batch.ptr[0]
     ids, positions = value.token, value.pos
     chain_handle, ctx_handle = chain._handle, ctx._handle
-    sample, decode = chain._sample, ctx._decode_one
+    sample, decode, outputs = chain._sample, ctx._decode_one, ctx._outputs
     left = most
+    with chain_handle as chain_ptr, ctx_handle as ctx_ptr:
+        token = sample(chain_ptr, ctx_ptr, outputs, -1)
     while True:
-        with chain_handle as chain_ptr, ctx_handle as ctx_ptr:
-            token = sample(chain_ptr, ctx_ptr, ctx, -1)
         try:
             piece = known[token]
         except KeyError:
@@ -185,8 +185,10 @@ def _pieces(
             return
         ids[0] = token
         positions[0] = position
-        with ctx_handle as ctx_ptr:
+        # nothing is held over the `yield`: meanwhile the chain is free for whoever owns it
+        with chain_handle as chain_ptr, ctx_handle as ctx_ptr:
             decode(ctx_ptr, batch, value)
+            token = sample(chain_ptr, ctx_ptr, outputs, -1)
         position += 1
 
 

@@ -85,21 +85,24 @@ class Outputs:
         self._capacity = 0
         self.embeddings_enabled = enabled
 
-    def row(self, ctx: Any, index: int) -> Any:
-        """Return ``float *`` to a row of logits: valid until the next decode.
+    def row(self, ctx: Any, index: int) -> tuple[Any, int]:
+        """Return (``float *`` to a row of logits, valid until the next decode; the row's index for C).
 
         Raises:
             NoOutputsError: there is none at ``index``.
         """
-        if self.valid and (index < 0 or index >= self._first):
-            row = self._logits_ith(ctx, index if index < 0 else index - self._first)
-            if row != self._ffi.NULL:
-                return row
+        if self.valid:
+            place = index if index < 0 else index - self._first
+            if place < 0 <= index:  # a token of an earlier slice of the batch
+                raise self._none("logits", index)
+            row = self._logits_ith(ctx, place)
+            if row:
+                return row, place
         raise self._none("logits", index)
 
     def logits(self, ctx: Any, index: int) -> NDArray[np.float32]:
         """Return a copy of a row of logits."""
-        return arrays.floats_to_numpy(self._ffi, self.row(ctx, index), self.n_vocab)
+        return arrays.floats_to_numpy(self._ffi, self.row(ctx, index)[0], self.n_vocab)
 
     @contextmanager
     def borrow(self, ctx: Any) -> Iterator[NDArray[np.float32]]:

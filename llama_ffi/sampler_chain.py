@@ -8,20 +8,21 @@ a one-candidate array before anything is accepted: on an error nothing has been.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from ._core import binding, check
+from ._core.candidates import Candidates, Question
 from ._core.handle import Handle
 from .errors import GrammarError, InvalidArgumentError, NoTokenSelectedError, SamplerError
-from .lazy_grammar import Question
+from .sampler_adders import Adders
 from .sampler import Kind, Sampler, check_clonable, copy_kind, sampler_name, seed_of
 
 if TYPE_CHECKING:
     from .context import Context
+    from .outputs import Outputs
     from .vocab import Vocab
 
 
@@ -41,7 +42,7 @@ class _Member:
     keep: tuple[Any, ...]
 
 
-class SamplerChain:
+class SamplerChain(Adders):
     """A chain of samplers.
 
     C: llama_sampler_chain_init, owned; the samplers in it are the chain's.
@@ -90,7 +91,7 @@ class SamplerChain:
         self._validate_c: Any = lib.ggml_validate_row_data
         self._array = active.ffi.new("llama_token_data_array *")
         self._question = Question()
-        self._table: _Candidates | None = None
+        self._table: Candidates | None = None
         self._plan()
 
     # --- life ---
@@ -272,11 +273,11 @@ class SamplerChain:
         """
         index = check.integer("i", i)
         with self._handle as chain, ctx._handle as context:
-            return self._sample(chain, context, ctx, index)
+            return self._sample(chain, context, ctx._outputs, index)
 
-    def _sample(self, chain: Any, context: Any, ctx: Context, index: int) -> int:
-        row = ctx._row(context, index)
-        n_vocab = ctx.model.vocab.n_tokens
+    def _sample(self, chain: Any, context: Any, outputs: Outputs, index: int) -> int:
+        row, place = outputs.row(context, index)
+        n_vocab = outputs.n_vocab
         if self._n_vocab and self._n_vocab != n_vocab:
             raise SamplerError(
                 f"a sampler of this chain was made for a vocabulary of {self._n_vocab} tokens; the context "
@@ -287,19 +288,19 @@ class SamplerChain:
             # llama_sampler_sample would assert on a missing row (it is there) and on a missing selection
             # (greedy always selects, NaNs or not); accepting means nothing to it. It is the fastest way by
             # far.
-            return int(self._sample_c(chain, context, index))
+            return int(self._sample_c(chain, context, place))
         if not self._validate_c(_F32, row, 4 * n_vocab):
             self._check_numbers(row, n_vocab)
         if plain is _SELECTS:
             # the same holds for every chain whose last word is a sampler that selects, if there is no grammar
             # (which could refuse) and no sampler of unknown origin, on logits that can be sorted
-            return int(self._sample_c(chain, context, index))
+            return int(self._sample_c(chain, context, place))
         return self._sample_slowly(chain, row, n_vocab)
 
     def _sample_slowly(self, chain: Any, row: Any, n_vocab: int) -> int:
         table = self._table
         if table is None or table.count != n_vocab:
-            table = self._table = _Candidates(self._ffi, n_vocab)
+            table = self._table = Candidates(self._ffi, n_vocab)
         candidates = self._array
         table.fill(row)
         candidates.data, candidates.size, candidates.selected, candidates.sorted = (
@@ -362,126 +363,6 @@ class SamplerChain:
                     with sampler._handle:
                         pointer = sampler._handle.consume(self._handle)
                     self._replace(chain, index, pointer)
-
-    # --- all samplers of llama.cpp; arguments as in the class methods of Sampler ---
-
-    def add_greedy(self) -> SamplerChain:
-        """Append :meth:`Sampler.greedy`."""
-        return self.add(Sampler.greedy())
-
-    def add_dist(self, seed: SupportsIndex | None = None) -> SamplerChain:
-        """Append :meth:`Sampler.dist`."""
-        return self.add(Sampler.dist(seed))
-
-    def add_mirostat(
-        self,
-        n_vocab: SupportsIndex,
-        seed: SupportsIndex | None = None,
-        tau: float = 5.0,
-        eta: float = 0.1,
-        m: int = 100,
-    ) -> SamplerChain:
-        """Append :meth:`Sampler.mirostat`."""
-        return self.add(Sampler.mirostat(n_vocab, seed, tau, eta, m))
-
-    def add_mirostat_v2(
-        self, seed: SupportsIndex | None = None, tau: float = 5.0, eta: float = 0.1
-    ) -> SamplerChain:
-        """Append :meth:`Sampler.mirostat_v2`."""
-        return self.add(Sampler.mirostat_v2(seed, tau, eta))
-
-    def add_adaptive_p(
-        self, target: float, decay: float = 0.9, seed: SupportsIndex | None = None
-    ) -> SamplerChain:
-        """Append :meth:`Sampler.adaptive_p`."""
-        return self.add(Sampler.adaptive_p(target, decay, seed))
-
-    def add_top_k(self, k: SupportsIndex) -> SamplerChain:
-        """Append :meth:`Sampler.top_k`."""
-        return self.add(Sampler.top_k(k))
-
-    def add_top_p(self, p: float, min_keep: int = 1) -> SamplerChain:
-        """Append :meth:`Sampler.top_p`."""
-        return self.add(Sampler.top_p(p, min_keep))
-
-    def add_min_p(self, p: float, min_keep: int = 1) -> SamplerChain:
-        """Append :meth:`Sampler.min_p`."""
-        return self.add(Sampler.min_p(p, min_keep))
-
-    def add_typical(self, p: float, min_keep: int = 1) -> SamplerChain:
-        """Append :meth:`Sampler.typical`."""
-        return self.add(Sampler.typical(p, min_keep))
-
-    def add_xtc(
-        self, p: float, t: float, min_keep: int = 1, seed: SupportsIndex | None = None
-    ) -> SamplerChain:
-        """Append :meth:`Sampler.xtc`."""
-        return self.add(Sampler.xtc(p, t, min_keep, seed))
-
-    def add_top_n_sigma(self, n: float) -> SamplerChain:
-        """Append :meth:`Sampler.top_n_sigma`."""
-        return self.add(Sampler.top_n_sigma(n))
-
-    def add_temp(self, t: float) -> SamplerChain:
-        """Append :meth:`Sampler.temp`."""
-        return self.add(Sampler.temp(t))
-
-    def add_temp_ext(self, t: float, delta: float = 0.0, exponent: float = 1.0) -> SamplerChain:
-        """Append :meth:`Sampler.temp_ext`."""
-        return self.add(Sampler.temp_ext(t, delta, exponent))
-
-    def add_penalties(
-        self,
-        n_vocab: SupportsIndex,
-        penalty_last_n: SupportsIndex = 64,
-        penalty_repeat: float = 1.0,
-        penalty_freq: float = 0.0,
-        penalty_present: float = 0.0,
-    ) -> SamplerChain:
-        """Append :meth:`Sampler.penalties`."""
-        return self.add(
-            Sampler.penalties(n_vocab, penalty_last_n, penalty_repeat, penalty_freq, penalty_present)
-        )
-
-    def add_dry(
-        self,
-        vocab: Vocab,
-        multiplier: float,
-        base: float = 1.75,
-        allowed_length: SupportsIndex = 2,
-        penalty_last_n: SupportsIndex = 1024,
-        seq_breakers: Sequence[str | bytes] = ("\n", ":", '"', "*"),
-    ) -> SamplerChain:
-        """Append :meth:`Sampler.dry`."""
-        return self.add(Sampler.dry(vocab, multiplier, base, allowed_length, penalty_last_n, seq_breakers))
-
-    def add_logit_bias(self, n_vocab: SupportsIndex, biases: Mapping[int, float]) -> SamplerChain:
-        """Append :meth:`Sampler.logit_bias`."""
-        return self.add(Sampler.logit_bias(n_vocab, biases))
-
-    def add_infill(self, vocab: Vocab) -> SamplerChain:
-        """Append :meth:`Sampler.infill`."""
-        return self.add(Sampler.infill(vocab))
-
-    def add_grammar(self, vocab: Vocab, grammar: str, root: str = "root") -> SamplerChain:
-        """Append :meth:`Sampler.grammar`."""
-        return self.add(Sampler.grammar(vocab, grammar, root))
-
-    def add_grammar_lazy(
-        self,
-        vocab: Vocab,
-        grammar: str,
-        root: str = "root",
-        *,
-        trigger_patterns: Sequence[str] = (),
-        trigger_tokens: Iterable[SupportsIndex] = (),
-    ) -> SamplerChain:
-        """Append :meth:`Sampler.grammar_lazy`."""
-        return self.add(
-            Sampler.grammar_lazy(
-                vocab, grammar, root, trigger_patterns=trigger_patterns, trigger_tokens=trigger_tokens
-            )
-        )
 
     # --- inside ---
 
@@ -560,24 +441,3 @@ _GREEDY = "greedy"
 _SELECTS = "selects"
 _F32 = 0
 """GGML_TYPE_F32: fixed by the GGUF format."""
-
-
-class _Candidates:
-    """An array of candidates that is filled without a loop over the vocabulary."""
-
-    __slots__ = ("_bytes", "_ffi", "_logits", "_template", "count", "data")
-
-    def __init__(self, ffi: Any, count: int) -> None:
-        self._ffi = ffi
-        self.count = count
-        self.data = ffi.new("llama_token_data[]", count)
-        template = array("i", bytes(12 * count))
-        template[0::3] = array("i", range(count))
-        self._template = template
-        self._bytes = 4 * count
-        self._logits = memoryview(ffi.buffer(self.data)).cast("B").cast("f")[1::3]
-
-    def fill(self, row: Any) -> None:
-        """Set every id to its index (sorting has moved them) and every logit to the row's."""
-        self._ffi.memmove(self.data, self._template, 3 * self._bytes)
-        self._logits[:] = memoryview(self._ffi.buffer(row, self._bytes)).cast("B").cast("f")

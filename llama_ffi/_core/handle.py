@@ -17,6 +17,7 @@ No ``__del__`` and no finalizer at exit: both can run when half of the interpret
 from __future__ import annotations
 
 import os
+import threading
 import time
 import weakref
 from collections import deque
@@ -29,6 +30,9 @@ from .busy import BusyLock
 
 _generation = 0
 """Which process this is, counted in forks: a handle of another generation is dead here."""
+
+_exit_thread = 0
+"""The thread that runs our exit hook, from its beginning on."""
 
 _exited = False
 _records: dict[int, _Record] = {}
@@ -122,7 +126,9 @@ class Handle:
     def __enter__(self) -> Any:
         if _queue:
             drain()
-        pointer = self.ptr
+        pointer = self._pointer
+        if pointer is None or self._record.generation != _generation:
+            raise self._unusable()
         lock = self._lock
         if lock is not None:
             lock.enter(self.name)
@@ -136,6 +142,8 @@ class Handle:
             if kind is not None and issubclass(kind, NativeAbortError):
                 self.poison(str(error))
             self._lock.leave()
+        if kind is not None and _exit_thread:
+            _park()
 
     @property
     def consumed(self) -> bool:
@@ -229,6 +237,8 @@ class Handle:
         self._end(PoisonedError, f"this {self.name} can't be used any more, only closed: {why}")
 
     def _unusable(self) -> ClosedError | ForkedError:
+        if _exit_thread:
+            _park()
         if self._record.generation != _generation:
             return ForkedError(
                 f"this {self.name} was made before fork(); make a new one in the child process "
@@ -281,7 +291,8 @@ def handles() -> list[Handle]:
 
 def close_all(timeout: float) -> None:
     """Drop every handle's pointer: frees what is idle, leaves what is in use after ``timeout`` s."""
-    global _exited
+    global _exited, _exit_thread
+    _exit_thread = threading.get_ident()
     deadline = time.monotonic() + timeout
     for handle in handles():
         handle.cancel()
@@ -296,6 +307,12 @@ def close_all(timeout: float) -> None:
             handle._end(ClosedError, "the interpreter is exiting")
     drain()
     _exited = True
+
+
+def _park() -> None:
+    """Let a daemon thread sleep until the process is gone: its errors would only be noise at the exit."""
+    while threading.get_ident() != _exit_thread:
+        time.sleep(3600)
 
 
 def _after_fork_in_child() -> None:

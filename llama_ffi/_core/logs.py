@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import callbacks
@@ -37,6 +37,8 @@ class _Local(threading.local):
         self.partial = ""
         self.level = 0
         self.captures: list[list[str]] = []
+        self.recent: deque[str] = deque(maxlen=_KEEP)
+        self.count = 0
         self.raised: BaseException | None = None
 
 
@@ -56,8 +58,6 @@ def install(ffi: Any, lib: Functions, guard: Guard | None, levels: dict[str, int
     string = ffi.string
 
     def receive(level: int, text: Any, _user_data: Any) -> None:
-        if _paused and not _local.captures:
-            return
         guard_depth = callbacks.enter()
         try:
             _piece(level, string(text).decode("utf-8", "replace"))
@@ -87,25 +87,50 @@ def uninstall(ffi: Any, lib: Functions, guard: Guard | None) -> None:
     lib.llama_log_set(nothing, ffi.NULL)
 
 
-@contextmanager
-def capture() -> Iterator[list[str]]:
-    """Collect the lines that this thread's calls log; yields the list that grows.
+class capture:
+    """Collect the lines that this thread's calls log: ``with capture() as lines``; the list grows.
 
     Raises at its end what arose inside the log callback meanwhile: a KeyboardInterrupt, or the mistake of
     a log handler.
     """
-    local = _local
-    lines: list[str] = []
-    local.captures.append(lines)
-    try:
-        yield lines
-    finally:
+
+    __slots__ = ("_lines",)
+
+    def __enter__(self) -> list[str]:
+        self._lines: list[str] = []
+        _local.captures.append(self._lines)
+        return self._lines
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: object) -> None:
+        local = _local
         if local.partial:
             _flush()
-        local.captures = [each for each in local.captures if each is not lines]
-    raised, local.raised = local.raised, None
-    if raised is not None:
+        local.captures.pop()  # with-blocks of one thread end in the order opposite to their beginning
+        raised, local.raised = local.raised, None
+        if raised is not None and kind is None:
+            raise raised
+
+
+def position() -> int:
+    """Return how many lines this thread's calls have logged so far; ``since`` takes it.
+
+    For calls that are made once per token: a ``capture`` would cost more than the rest of the call.
+    Raises what arose inside the log callback since then, like ``capture``.
+    """
+    local = _local
+    if local.raised is not None:
+        raised, local.raised = local.raised, None
         raise raised
+    return local.count
+
+
+def since(position: int) -> list[str]:
+    """Return the lines that this thread's calls have logged since ``position()`` said so."""
+    local = _local
+    if local.partial:
+        _flush()
+    new = local.count - position
+    return list(local.recent)[-new:] if new > 0 else []
 
 
 def add_sink(sink: Sink) -> None:
@@ -150,7 +175,10 @@ def _flush() -> None:
 
 
 def _line(level: int, line: str) -> None:
-    for lines in _local.captures:
+    local = _local
+    local.count += 1
+    local.recent.append(line)
+    for lines in local.captures:
         if len(lines) >= _KEEP:
             del lines[0]
         lines.append(line)
