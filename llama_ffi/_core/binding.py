@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +26,14 @@ class Binding:
     ``lib`` has the guarded functions, for the safe layer; ``raw`` the plain ones.
     """
 
-    __slots__ = ("NULL", "enums", "ffi", "guard", "info", "lib", "manifest", "raw")
+    __slots__ = ("NULL", "_enums", "ffi", "guard", "info", "lib", "manifest", "raw")
 
     def __init__(
         self,
         ffi: Any,
         lib: Any,
         raw: Functions,
-        enums: ModuleType,
+        enums: str,
         manifest: ModuleType,
         info: LibraryInfo,
         guard: Guard | None,
@@ -41,10 +42,15 @@ class Binding:
         self.lib = lib
         self.raw = raw
         self.guard = guard
-        self.enums: Any = enums
+        self._enums = enums
         self.manifest: Any = manifest
         self.info = info
         self.NULL = ffi.NULL
+
+    @property
+    def enums(self) -> Any:
+        """The module with the enums as Python classes; imported when first asked for."""
+        return import_module(self._enums)
 
 
 _active: Binding | None = None

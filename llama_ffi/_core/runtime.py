@@ -17,7 +17,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .._lib import foreign, load, search, verify
+from .._lib import load, search, verify
 from ..errors import LibraryLoadError
 from . import binding, handle, logs
 from .functions import Functions
@@ -45,7 +45,7 @@ class LibraryInfo(NamedTuple):
 
 def start(explicit: str | os.PathLike[str] | None) -> binding.Binding:
     """Do all the steps; called once, by ``binding.active()``."""
-    from .._abi import enums, manifest
+    from .._abi import manifest
     from .._abi._ffi import ffi
 
     load.refuse_global_ggml(ffi)
@@ -54,6 +54,8 @@ def start(explicit: str | os.PathLike[str] | None) -> binding.Binding:
     lib = Functions(ffi, opened, manifest.FUNCTIONS, manifest.UNAVAILABLE, manifest.COMMIT)
     built = libraries.manifest
     if built is None:
+        from .._lib import foreign
+
         verified_by = foreign.prove_layout(ffi, lib, libraries)
     else:
         verified_by = verify.verify(libraries, built, manifest)
@@ -68,7 +70,7 @@ def start(explicit: str | os.PathLike[str] | None) -> binding.Binding:
     info = LibraryInfo(libraries, version, commit, libraries.found_via, verified_by)
     atexit.register(_exit, ffi, lib, guard)
     safe = lib if guard is None else GuardedFunctions(ffi, lib, guard)
-    return binding.Binding(ffi, safe, lib, enums, manifest, info, guard)
+    return binding.Binding(ffi, safe, lib, "llama_ffi._abi.enums", manifest, info, guard)
 
 
 def _log_levels(ffi: Any) -> dict[str, int]:
