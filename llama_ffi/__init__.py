@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .backends import Device, available_backends, devices, library_info, library_paths
     from .batch import Batch
     from .context import Context
-    from .generation import generate
+    from .generation import Generation, generate
     from .memory import Memory
     from .model import Model
     from .paths import tiny_model_path
@@ -38,6 +38,7 @@ _HOME = {
     "Batch": "batch",
     "Context": "context",
     "Device": "backends",
+    "Generation": "generation",
     "Memory": "memory",
     "Model": "model",
     "Sampler": "sampler",
@@ -58,6 +59,7 @@ __all__ = [
     "Batch",
     "Context",
     "Device",
+    "Generation",
     "LlamaError",
     "Memory",
     "Model",

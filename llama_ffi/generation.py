@@ -14,7 +14,7 @@ from ._core import arrays, check
 from ._core.text import Utf8Decoder
 from .batch import Batch
 from .context import Context
-from .errors import ArgumentTypeError, InvalidArgumentError, PromptTooLongError
+from .errors import ArgumentTypeError, BusyError, InvalidArgumentError, PromptTooLongError
 from .model import Model
 from .paths import tiny_model_path
 from .sampler_chain import SamplerChain
@@ -39,7 +39,7 @@ def generate(
     add_special: bool = True,
     parse_special: bool = False,
     special: bool = False,
-) -> Iterator[str]:
+) -> Generation:
     """Generate text that continues a prompt.
 
     C: llama_decode, llama_sampler_sample, llama_token_to_piece
@@ -67,11 +67,10 @@ def generate(
         special: yield the text of control tokens too.
 
     Returns:
-        an iterator over pieces of text; each is valid text by itself: a character that is spread over tokens
-        is held
-        back until it is complete. It ends at a token that ends generation, at max_tokens, at ``stop``, or
-        when the
-        context is full. Closing or dropping it frees everything.
+        an iterator over pieces of text, with ``cancel()`` and ``close()``; each piece is valid text by itself:
+        a character that is spread over tokens is held back until it is complete. It ends at a token that ends
+        generation, at max_tokens, at ``stop``, or when the context is full. Closing or dropping it frees
+        everything.
 
     Raises:
         PromptTooLongError: the prompt doesn't fit into the context.
@@ -115,7 +114,52 @@ def generate(
         owned.append(chain)
     if own_model:
         owned.append(loaded)
-    return _text(context, chain, tokens, most, stops, special, owned)
+    return Generation(context, _text(context, chain, tokens, most, stops, special, owned))
+
+
+class Generation:
+    """Text in the making: an iterator over its pieces, which any thread can stop.
+
+    Threads: ``next()`` one at a time; ``cancel()`` any.
+    """
+
+    __slots__ = ("__weakref__", "_context", "_pieces")
+
+    def __init__(self, context: Context, pieces: Generator[str, None, None]) -> None:
+        self._context = context
+        self._pieces = pieces
+
+    def __iter__(self) -> Generation:
+        return self
+
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    def cancel(self) -> None:
+        """Make the running ``next()`` raise CancelledError, or the following one.
+
+        C: a flag that the abort callback reads, see :meth:`Context.cancel`
+
+        Threads: any; returns at once.
+        """
+        self._context.cancel()
+
+    def close(self) -> None:
+        """End it and free what it holds; a second call does nothing.
+
+        Raises:
+            BusyError: another thread is inside ``next()``; ``cancel()`` it first.
+        """
+        try:
+            self._pieces.close()
+        except ValueError:  # "generator already executing"
+            raise BusyError("another thread is inside next() of this generation; cancel() it first") from None
+
+    def __enter__(self) -> Generation:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
 
 
 def _text(

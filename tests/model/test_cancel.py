@@ -10,7 +10,7 @@ import threading
 import pytest
 
 import llama_ffi as lf
-from llama_ffi.errors import CancelledError, NoOutputsError
+from llama_ffi.errors import BusyError, CancelledError, NoOutputsError
 
 pytestmark = pytest.mark.model
 
@@ -120,3 +120,54 @@ def test_slices_give_the_same_logits(model: lf.Model) -> None:
     assert (sliced.logits(len(tokens) - 1) == sliced.logits(-1)).all(), "the index counts the whole batch"
     with pytest.raises(NoOutputsError):
         sliced.logits(0)
+
+
+def test_cancel_a_generation_from_another_thread(model: lf.Model) -> None:
+    generation = lf.generate([7] * 400, model=model, max_tokens=100_000, n_ctx=512, seed=1)
+    pieces: list[str] = []
+    outcome: list[BaseException] = []
+    started = threading.Event()
+
+    def read() -> None:
+        try:
+            for piece in generation:
+                pieces.append(piece)
+                started.set()
+                proceed.wait(60)
+        except CancelledError as error:
+            outcome.append(error)
+
+    proceed = threading.Event()
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert started.wait(60)
+    generation.cancel()
+    proceed.set()
+    reader.join(60)
+    assert len(outcome) == 1
+    assert len(pieces) == 1, "it went on after cancel()"
+    generation.close()
+
+
+def test_close_while_another_thread_reads_is_refused(model: lf.Model) -> None:
+    generation = lf.generate("Once", model=model, max_tokens=4, seed=1)
+    context = generation._context
+    inside, finish = threading.Event(), threading.Event()
+    decode = context._decode
+
+    def slow(*arguments: object) -> int:
+        inside.set()
+        finish.wait(60)
+        code: int = decode(*arguments)
+        return code
+
+    context._decode = slow
+    reader = threading.Thread(target=lambda: next(generation))
+    reader.start()
+    assert inside.wait(60)
+    with pytest.raises(BusyError, match="cancel"):
+        generation.close()
+    finish.set()
+    reader.join(60)
+    generation.close()
+    assert context.closed

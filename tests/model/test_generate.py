@@ -185,6 +185,7 @@ NAN = float("nan")
     ],
 )
 def test_bad_arguments_are_errors_at_once(options: dict[str, object], error: type[Exception]) -> None:
+    gc.collect()
     before = handle.live()
     with pytest.raises(error):
         lf.generate(**{"prompt": "Once", **options})  # type: ignore[arg-type]
