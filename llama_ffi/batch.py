@@ -44,6 +44,7 @@ class Batch:
         "_coupled",
         "_ffi",
         "_lock",
+        "_n_outputs",
         "_n_seq_max",
         "_seqs",
         "_struct",
@@ -56,6 +57,7 @@ class Batch:
         self._n_seq_max = n_seq_max = check.integer("n_seq_max", n_seq_max, 1, _MAX_SEQ)
         self._lock = BusyLock()
         self._coupled = False
+        self._n_outputs = 0  # counted while filling: nothing per token is left to the decode
         try:
             tokens = ffi.new("llama_token[]", capacity)
             positions = ffi.new("llama_pos[]", capacity)
@@ -93,8 +95,7 @@ class Batch:
     @property
     def n_outputs(self) -> int:
         """Return how many of the tokens will have logits."""
-        count = int(self._struct.n_tokens)
-        return count - bytes(self._ffi.buffer(self._c[4], count)).count(0) if count else 0
+        return self._n_outputs
 
     @property
     def ptr(self) -> Any:
@@ -165,6 +166,7 @@ class Batch:
                 ffi.memmove(self._seqs, row, 4 * count * step)
                 ffi.memmove(outputs, flags, count)
             self._coupled = False
+            self._n_outputs = count - flags.count(0)
             self._struct.n_tokens = count
         finally:
             self._lock.leave()
@@ -217,6 +219,7 @@ class Batch:
             outputs[index] = 1 if logits else 0
             if len(set(sequences)) > 1:
                 self._coupled = True
+            self._n_outputs += bool(logits)
             self._struct.n_tokens = index + 1
         finally:
             self._lock.leave()
@@ -230,6 +233,7 @@ class Batch:
         self._lock.enter("batch")
         self._struct.n_tokens = 0
         self._coupled = False
+        self._n_outputs = 0
         self._lock.leave()
 
     # --- looking ---

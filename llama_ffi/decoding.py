@@ -116,7 +116,7 @@ def slices(ffi: Any, limits: Limits, batch: Batch, count: int, embedding: bool) 
     """
     struct, step = batch._struct, limits.n_ubatch
     last = (count - 1) // step * step
-    if last == 0 or embedding or bytes(ffi.buffer(struct.logits, last)).strip(b"\0"):
+    if embedding or bytes(ffi.buffer(struct.logits, last)).strip(b"\0"):
         return [(0, struct[0])]
     if not limits.keeps_all:
         # A token that C refuses in a later slice couldn't be undone in a recurrent state.

@@ -67,9 +67,9 @@ def generate(
         special: yield the text of control tokens too.
 
     Returns:
-        an iterator over pieces of text, with ``cancel()`` and ``close()``; each piece is valid text by itself:
+        an iterator over pieces of text, with ``cancel()`` and ``close()``; each is valid text by itself:
         a character that is spread over tokens is held back until it is complete. It ends at a token that ends
-        generation, at max_tokens, at ``stop``, or when the context is full. Closing or dropping it frees
+        generation, at max_tokens, at ``stop``, or when the context is full. Closing or dropping frees
         everything.
 
     Raises:
