@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._core import binding
+from ._core.candidates import Question
 from .errors import GrammarError
 
 if TYPE_CHECKING:
@@ -124,26 +125,6 @@ class LazyGrammar:
                     raise GrammarError(f"the grammar refuses {text!r}, the text that triggered it")
                 lib.llama_sampler_accept(pointer, token)
         return sampler
-
-
-class Question:
-    """One candidate, to ask a grammar whether it would take a token: accepting any other ends the process."""
-
-    __slots__ = ("_apply", "_array", "_data")
-
-    def __init__(self) -> None:
-        active = binding.active()
-        self._data = active.ffi.new("llama_token_data[1]")
-        self._array = active.ffi.new("llama_token_data_array *")
-        self._apply: Any = active.lib.llama_sampler_apply
-
-    def allows(self, grammar: Any, token: int) -> bool:
-        """Return whether ``grammar`` (a sampler's pointer) would accept ``token`` now."""
-        data, array = self._data, self._array
-        data[0].id, data[0].logit, data[0].p = token, 0.0, 0.0
-        array.data, array.size, array.selected, array.sorted = data, 1, -1, False
-        self._apply(grammar, array)
-        return bool(data[0].logit == 0.0)
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

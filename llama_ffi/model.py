@@ -8,21 +8,17 @@ context, sampler or adapter is gone.
 from __future__ import annotations
 
 import os
-import struct
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ._core import binding, logs
+from ._core import binding, logs, model_file
 from ._core import text as text_
 from ._core.handle import Handle
+from ._core.model_file import Path
 from .errors import (
     InvalidArgumentError,
-    ModelFileError,
-    ModelLoadError,
-    ModelNotFoundError,
-    ModelPermissionError,
     ModelSaveError,
     UnsupportedError,
 )
@@ -31,8 +27,6 @@ from .vocab import Vocab
 
 if TYPE_CHECKING:
     from .context import Context
-
-Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 _NOT_SAVABLE = frozenset({"gemma3n", "bitnet", "t5", "apertus", "step35"})
 """Architectures whose tensors llama_model_save_to_file doesn't know; it asserts on them."""
@@ -132,7 +126,7 @@ class Model:
         if not parts:
             raise InvalidArgumentError("path is an empty list of files")
         for part in parts:
-            _look_at_file(part)
+            model_file.look_at(part)
         params, keep, callback = model_params(
             active,
             n_gpu_layers=n_gpu_layers,
@@ -159,7 +153,11 @@ class Model:
         if pointer == active.NULL:
             if callback is not None:
                 callback.reraise()
-            raise _load_error(os.fsdecode(parts[0]), lines, progress is not None)
+            raise model_file.load_error(os.fsdecode(parts[0]), lines, progress is not None)
+        ignored = [model_file.words(line) for line in lines if "Bad metadata override" in line]
+        if ignored:  # C warns and goes on without them
+            lib.llama_model_free(pointer)
+            raise InvalidArgumentError(f"kv_overrides: {'; '.join(ignored)}", log=lines)
         # devices are kept by C as pointers into its own registry; every other array was only read
         model = cls(pointer, os.fsdecode(parts[0]), vocab_only=bool(vocab_only), keep=keep)
         if callback is not None:
@@ -424,7 +422,9 @@ class Model:
         try:
             with logs.capture() as lines:
                 self._lib.llama_model_save_to_file(model, text_.encode_path(temporary))
-            if not self._complete(temporary):  # C reports nothing, a full disk included
+            if not model_file.is_complete(
+                self._ffi, self._lib, temporary
+            ):  # C reports nothing, a full disk included
                 raise ModelSaveError(
                     f"{target}: could not be written completely; is the disk full?", log=lines
                 )
@@ -436,21 +436,6 @@ class Model:
         finally:
             if os.path.exists(temporary):
                 os.unlink(temporary)
-
-    def _complete(self, path: str) -> bool:
-        ffi, lib = self._ffi, self._lib
-        params = ffi.new("struct gguf_init_params *", {"no_alloc": True, "ctx": ffi.NULL})
-        gguf = lib.gguf_init_from_file(text_.encode_path(path), params[0])
-        if gguf == ffi.NULL:
-            return False
-        try:
-            end = lib.gguf_get_data_offset(gguf)
-            count = lib.gguf_get_n_tensors(gguf)
-            if count:
-                end += lib.gguf_get_tensor_offset(gguf, count - 1) + lib.gguf_get_tensor_size(gguf, count - 1)
-            return bool(os.path.getsize(path) >= end)
-        finally:
-            lib.gguf_free(gguf)
 
     # --- helpers ---
 
@@ -467,82 +452,3 @@ class Model:
             if length < room:
                 return bytes(self._ffi.buffer(buffer, max(0, length))).decode("utf-8", "replace")
             room = length + 1
-
-
-def _look_at_file(path: Path) -> None:
-    """Raise what is wrong with the file, as far as its first bytes tell."""
-    name = os.fsdecode(text_.encode_path(path))
-    try:
-        with open(path, "rb") as file:
-            head = file.read(24)
-            size = os.fstat(file.fileno()).st_size
-    except FileNotFoundError as error:
-        raise ModelNotFoundError(f"{name}: no such file") from error
-    except IsADirectoryError as error:
-        raise ModelFileError(f"{name}: is a directory; give a .gguf file in it") from error
-    except PermissionError as error:
-        if os.path.isdir(name):  # Windows says "permission denied" for directories
-            raise ModelFileError(f"{name}: is a directory; give a .gguf file in it") from error
-        raise ModelPermissionError(f"{name}: may not be read by this user") from error
-    except OSError as error:
-        raise ModelLoadError(f"{name}: {error.strerror or error}") from error
-    if not head:
-        raise ModelFileError(f"{name}: the file is empty")
-    if head[:4] != b"GGUF":
-        raise ModelFileError(f"{name}: not a GGUF file: {_kind_of(head)}")
-    if len(head) < 24:
-        raise ModelFileError(f"{name}: cut off: {size} bytes are not even a GGUF header")
-    version, n_tensors, n_kv = struct.unpack("<Iqq", head[4:24])
-    if version & 0xFFFF == 0:
-        raise ModelFileError(f"{name}: the file is of the other byte order; convert it")
-    if n_tensors < 0 or n_kv < 0 or 24 * n_tensors + 13 * n_kv > size:
-        raise ModelFileError(
-            f"{name}: damaged or cut off: the header announces {n_tensors} tensors and {n_kv} metadata "
-            "entries, "
-            f"more than fit into its {size} bytes"
-        )
-
-
-def _kind_of(head: bytes) -> str:
-    start = head[:4]
-    if start in (b"lmgg", b"fmgg", b"tjgg", b"ggml", b"ggmf", b"ggjt"):
-        return "it has the older GGML format; convert it to GGUF"
-    if start[:2] == b"PK":
-        return "it is a zip archive or a PyTorch checkpoint; convert it to GGUF"
-    if len(head) > 8 and head[8:9] == b"{":
-        return "it looks like a safetensors file; convert it to GGUF"
-    if start == b"vers":
-        return "it looks like a Git LFS pointer; fetch the file itself (git lfs pull)"
-    try:
-        head.decode("ascii")
-    except UnicodeDecodeError:
-        return f"it begins with {start!r} instead of b'GGUF'"
-    return f"it looks like a text file, beginning with {head[:16]!r}"
-
-
-def _load_error(name: str, lines: Sequence[str], cancellable: bool) -> ModelLoadError:
-    said = [_words(line) for line in lines]
-    if cancellable and any("cancelled model load" in line for line in said):
-        return ModelLoadError(f"{name}: the progress callback cancelled the load", log=lines)
-    telling = [
-        line
-        for line in said
-        if ("error" in line or "fail" in line or "invalid" in line) and line != "failed to load model"
-    ]
-    reason = "; ".join(dict.fromkeys(telling[-3:])) or "llama.cpp refused it without a word"
-    damaged = (
-        "not within the file bounds",
-        "failed to read",
-        "failed to load model from",
-        "invalid magic",
-        "failed to initialize",
-    )
-    kind = ModelFileError if any(mark in reason for mark in damaged) else ModelLoadError
-    hint = " (the file is cut off or damaged; fetch it again)" if kind is ModelFileError else ""
-    return kind(f"{name}: {reason}{hint}", log=lines)
-
-
-def _words(line: str) -> str:
-    """Return a line of llama.cpp's log without the C function's name in front."""
-    head, colon, rest = line.partition(": ")
-    return rest.strip() if colon and head.replace("_", "").isalnum() else line.strip()

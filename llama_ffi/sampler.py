@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -18,6 +17,7 @@ from ._core import text as text_
 from ._core.handle import Handle
 from .errors import ArgumentTypeError, GrammarError, SamplerError
 from .lazy_grammar import LazyGrammar
+from .sampler_kind import Kind, check_clonable, copy_kind, sampler_name, seed_of
 
 if TYPE_CHECKING:
     from .vocab import Vocab
@@ -26,24 +26,6 @@ _MAX_HISTORY = 1 << 24
 """Tokens that a sampler may remember; the memory for them is taken at once."""
 
 _MAX_KEEP = 2**31 - 1
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a chain must know about one of its samplers."""
-
-    name: str
-    selects: bool = False
-    """it picks the token"""
-    reorders: bool = False
-    """it sorts or drops candidates, so that a selection made before it would point to another one"""
-    grammar: bool = False
-    lazy: LazyGrammar | None = None
-    """the grammar that takes the place of this sampler once it is triggered"""
-    resets_pending: bool = False
-    """adaptive-p: it remembers the token it selected until that is accepted"""
-    n_vocab: int = 0
-    """the size of the vocabulary it was made for, 0 = any"""
 
 
 class Sampler:
@@ -361,11 +343,11 @@ class Sampler:
             # C cuts them off at 40 bytes, maybe inside a character, and tokenizes every end of them
             if len(each) > 40:
                 raise SamplerError(f"a sequence breaker has {len(each)} bytes; 40 are possible: {each!r}")
-            if not each.isascii() and not (vocab.type.name == "SPM" and vocab._falls_back_to_bytes()):
+            if not each.isascii() and not (vocab.type.name == "SPM" and vocab._checks.falls_back_to_bytes()):
                 raise SamplerError(
                     f"sequence breakers must be ASCII in {vocab.type.name} vocabularies: {each!r}"
                 )
-            vocab._check_text(each, each)
+            vocab._checks.text(each, False)
         texts = [ffi.new("char[]", each) for each in breakers]
         args = (
             vocab.ptr,
@@ -480,37 +462,6 @@ def _grammar(vocab: Vocab, source: bytes, root: bytes) -> Sampler:
             f"llama.cpp refuses the grammar: {'; '.join(lines) or 'it gives no reason'}", log=lines
         )
     return Sampler(pointer, Kind("grammar", grammar=True, n_vocab=vocab.n_tokens), keep=[model])
-
-
-# --- for chains ------------------------------------------------------------------------------------
-
-
-def sampler_name(pointer: Any) -> str:
-    """Return the C name of a sampler."""
-    active = binding.active()
-    if pointer.iface == active.NULL or pointer.iface.name == active.NULL:
-        return ""
-    name: bytes = active.ffi.string(active.lib.llama_sampler_name(pointer))
-    return name.decode("utf-8", "replace")
-
-
-def seed_of(pointer: Any) -> int | None:
-    """Return the seed of a sampler or chain, None if it has none."""
-    active = binding.active()
-    seed = int(active.lib.llama_sampler_get_seed(pointer))
-    return None if seed == active.lib.LLAMA_DEFAULT_SEED else seed
-
-
-def check_clonable(pointer: Any) -> None:
-    """Raise if llama_sampler_clone would abort: a custom sampler with a context and without ``clone``."""
-    null = binding.active().NULL
-    if pointer.iface == null or (pointer.iface.clone == null and pointer.ctx != null):
-        raise SamplerError("this sampler has no clone function")
-
-
-def copy_kind(kind: Kind) -> Kind:
-    """Return the kind for a clone: a lazy grammar's text is its own."""
-    return kind if kind.lazy is None else replace(kind, lazy=kind.lazy.copy())
 
 
 def _lib() -> Any:

@@ -8,7 +8,6 @@ a one-candidate array before anything is accepted: on an error nothing has been.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -17,13 +16,13 @@ from ._core import binding, check
 from ._core.candidates import Candidates, Question
 from ._core.handle import Handle
 from .errors import GrammarError, InvalidArgumentError, NoTokenSelectedError, SamplerError
+from .sampler import Sampler
 from .sampler_adders import Adders
-from .sampler import Kind, Sampler, check_clonable, copy_kind, sampler_name, seed_of
+from .sampler_kind import Kind, check_clonable, copy_kind, sampler_name, seed_of
 
 if TYPE_CHECKING:
     from .context import Context
     from .outputs import Outputs
-    from .vocab import Vocab
 
 
 @dataclass(frozen=True)

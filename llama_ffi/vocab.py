@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
 from ._core import arrays, binding, check, stack
 from ._core import text as text_
 from ._core.handle import Handle
-from .errors import InvalidArgumentError, TokenizeError, UnsupportedError
+from ._core.vocab_checks import TextChecks
+from .errors import TokenizeError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _INT32_MIN = -(2**31)
-_INT32_MAX = 2**31 - 1
 
 
 class Vocab:
@@ -34,7 +34,7 @@ class Vocab:
     """
 
     __slots__ = (
-        "_byte_level",
+        "_checks",
         "_ffi",
         "_handle",
         "_ids",
@@ -59,7 +59,7 @@ class Vocab:
         self.n_tokens = int(self._lib.llama_vocab_n_tokens(pointer))
         self._pieces: dict[int, bytes] = {}
         self._plain_pieces: dict[int, bytes] = {}
-        self._byte_level: bool | None = None
+        self._checks = TextChecks(self._ffi, self._lib, pointer, self._type.name, self.n_tokens)
         self._ids: Mapping[bytes, int] | None = None
 
     def __len__(self) -> int:
@@ -138,9 +138,10 @@ class Vocab:
         """
         data = text_.encode(text)
         model = self._handle.ptr  # keeps the model alive during the calls
-        self._check_text(data, text)
+        self._check_vocab()
+        self._checks.text(data, isinstance(text, str))
         if add_special:
-            self._check_special()
+            self._checks.special()
         pointer, ffi, tokenize = self._ptr, self._ffi, self._lib.llama_tokenize
 
         def run() -> tuple[Any, int]:
@@ -431,62 +432,3 @@ class Vocab:
             raise UnsupportedError(
                 "this model has no vocabulary, so it has no text either; use token ids as they are"
             )
-
-    def _check_text(self, data: bytes, text: str | bytes) -> None:
-        self._check_vocab()
-        kind = self._type.name
-        if len(data) > _INT32_MAX - 2:
-            raise InvalidArgumentError(
-                f"the text has {len(data)} bytes; llama_tokenize takes at most 2**31-3"
-            )
-        if not isinstance(text, str) and kind not in ("SPM", "RWKV"):
-            try:
-                data.decode("utf-8")
-            except UnicodeDecodeError as error:
-                # beyond U+10FFFF llama.cpp throws, below it would silently become U+FFFD
-                raise InvalidArgumentError(
-                    f"the bytes are not UTF-8 (byte {error.start}: {error.reason}), which {kind} "
-                    "vocabularies "
-                    f'need; decode them first, e.g. with errors="replace"'
-                ) from None
-        if kind == "SPM" and not self._falls_back_to_bytes():
-            self._check_characters(data)
-
-    def _falls_back_to_bytes(self) -> bool:
-        """Return whether an SPM vocabulary has a token for every byte; without them llama.cpp throws."""
-        if self._byte_level is None:
-            read, string, pointer = self._lib.llama_vocab_get_text, self._ffi.string, self._ptr
-            wanted = {b"<0x%02X>" % byte for byte in range(256)}
-            usual = range(3, min(259, self.n_tokens))  # after <unk>, <s>, </s>
-            wanted.difference_update(string(read(pointer, token)) for token in usual)
-            if wanted:
-                wanted.difference_update(string(read(pointer, token)) for token in range(self.n_tokens))
-            self._byte_level = not wanted
-        return self._byte_level
-
-    def _check_characters(self, data: bytes) -> None:
-        read, string, pointer = self._lib.llama_vocab_get_text, self._ffi.string, self._ptr
-        known = {string(read(pointer, token)) for token in range(self.n_tokens)}
-        for character in dict.fromkeys(" " + data.decode("utf-8", "surrogateescape")):
-            symbol = character.replace(" ", "▁").encode("utf-8", "surrogateescape")
-            if symbol not in known and not all(b"<0x%02X>" % byte in known for byte in symbol):
-                raise TokenizeError(
-                    f"{character!r} is not in this vocabulary, which has no tokens for single bytes either"
-                )
-
-    def _check_special(self) -> None:
-        lib, pointer, kind = self._lib, self._ptr, self._type.name
-        needs = []
-        if kind == "WPM":
-            needs = [("BOS", lib.llama_vocab_bos), ("SEP", lib.llama_vocab_sep)]
-        else:
-            if lib.llama_vocab_get_add_bos(pointer):
-                needs.append(("BOS", lib.llama_vocab_bos))
-            if lib.llama_vocab_get_add_eos(pointer):
-                needs.append(("EOS", lib.llama_vocab_eos))
-        for name, function in needs:
-            if function(pointer) < 0 and kind != "RWKV":
-                raise TokenizeError(
-                    f"the model asks for a {name} token around the text and its vocabulary has none; "
-                    f"use add_special=False"
-                )

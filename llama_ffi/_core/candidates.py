@@ -1,0 +1,49 @@
+"""Arrays of candidates for samplers: the whole vocabulary without a loop over it, and a single one."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+from . import binding
+
+
+class Candidates:
+    """An array of candidates that is filled without a loop over the vocabulary."""
+
+    __slots__ = ("_bytes", "_ffi", "_logits", "_template", "count", "data")
+
+    def __init__(self, ffi: Any, count: int) -> None:
+        self._ffi = ffi
+        self.count = count
+        self.data = ffi.new("llama_token_data[]", count)
+        template = array("i", bytes(12 * count))
+        template[0::3] = array("i", range(count))
+        self._template = template
+        self._bytes = 4 * count
+        self._logits = memoryview(ffi.buffer(self.data)).cast("B").cast("f")[1::3]
+
+    def fill(self, row: Any) -> None:
+        """Set every id to its index (sorting has moved them) and every logit to the row's."""
+        self._ffi.memmove(self.data, self._template, 3 * self._bytes)
+        self._logits[:] = memoryview(self._ffi.buffer(row, self._bytes)).cast("B").cast("f")
+
+
+class Question:
+    """One candidate, to ask a grammar whether it would take a token: accepting any other ends the process."""
+
+    __slots__ = ("_apply", "_array", "_data")
+
+    def __init__(self) -> None:
+        active = binding.active()
+        self._data = active.ffi.new("llama_token_data[1]")
+        self._array = active.ffi.new("llama_token_data_array *")
+        self._apply: Any = active.lib.llama_sampler_apply
+
+    def allows(self, grammar: Any, token: int) -> bool:
+        """Return whether ``grammar`` (a sampler's pointer) would accept ``token`` now."""
+        data, array = self._data, self._array
+        data[0].id, data[0].logit, data[0].p = token, 0.0, 0.0
+        array.data, array.size, array.selected, array.sorted = data, 1, -1, False
+        self._apply(grammar, array)
+        return bool(data[0].logit == 0.0)

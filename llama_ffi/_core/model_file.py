@@ -1,0 +1,106 @@
+"""Model files: what is wrong with one, before and after llama.cpp has tried to load it."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import ModelFileError, ModelLoadError, ModelNotFoundError, ModelPermissionError
+from . import text as text_
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+def look_at(path: Path) -> None:
+    """Raise what is wrong with the file, as far as its first bytes tell."""
+    name = os.fsdecode(text_.encode_path(path))
+    try:
+        with open(path, "rb") as file:
+            head = file.read(24)
+            size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError as error:
+        raise ModelNotFoundError(f"{name}: no such file") from error
+    except IsADirectoryError as error:
+        raise ModelFileError(f"{name}: is a directory; give a .gguf file in it") from error
+    except PermissionError as error:
+        if os.path.isdir(name):  # Windows says "permission denied" for directories
+            raise ModelFileError(f"{name}: is a directory; give a .gguf file in it") from error
+        raise ModelPermissionError(f"{name}: may not be read by this user") from error
+    except OSError as error:
+        raise ModelLoadError(f"{name}: {error.strerror or error}") from error
+    if not head:
+        raise ModelFileError(f"{name}: the file is empty")
+    if head[:4] != b"GGUF":
+        raise ModelFileError(f"{name}: not a GGUF file: {_kind_of(head)}")
+    if len(head) < 24:
+        raise ModelFileError(f"{name}: cut off: {size} bytes are not even a GGUF header")
+    version, n_tensors, n_kv = struct.unpack("<Iqq", head[4:24])
+    if version & 0xFFFF == 0:
+        raise ModelFileError(f"{name}: the file is of the other byte order; convert it")
+    if n_tensors < 0 or n_kv < 0 or 24 * n_tensors + 13 * n_kv > size:
+        raise ModelFileError(
+            f"{name}: damaged or cut off: the header announces {n_tensors} tensors and {n_kv} metadata "
+            "entries, "
+            f"more than fit into its {size} bytes"
+        )
+
+
+def _kind_of(head: bytes) -> str:
+    start = head[:4]
+    if start in (b"lmgg", b"fmgg", b"tjgg", b"ggml", b"ggmf", b"ggjt"):
+        return "it has the older GGML format; convert it to GGUF"
+    if start[:2] == b"PK":
+        return "it is a zip archive or a PyTorch checkpoint; convert it to GGUF"
+    if len(head) > 8 and head[8:9] == b"{":
+        return "it looks like a safetensors file; convert it to GGUF"
+    if start == b"vers":
+        return "it looks like a Git LFS pointer; fetch the file itself (git lfs pull)"
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
+        return f"it looks like a text file, beginning with {head[:16]!r}"
+    return f"it begins with {start!r} instead of b'GGUF'"
+
+
+def load_error(name: str, lines: Sequence[str], cancellable: bool) -> ModelLoadError:
+    said = [words(line) for line in lines]
+    if cancellable and any("cancelled model load" in line for line in said):
+        return ModelLoadError(f"{name}: the progress callback cancelled the load", log=lines)
+    telling = [
+        line
+        for line in said
+        if ("error" in line or "fail" in line or "invalid" in line) and line != "failed to load model"
+    ]
+    reason = "; ".join(dict.fromkeys(telling[-3:])) or "llama.cpp refused it without a word"
+    damaged = (
+        "not within the file bounds",
+        "failed to read",
+        "failed to load model from",
+        "invalid magic",
+        "failed to initialize",
+    )
+    kind = ModelFileError if any(mark in reason for mark in damaged) else ModelLoadError
+    hint = " (the file is cut off or damaged; fetch it again)" if kind is ModelFileError else ""
+    return kind(f"{name}: {reason}{hint}", log=lines)
+
+
+def words(line: str) -> str:
+    """Return a line of llama.cpp's log without the C function's name in front."""
+    head, colon, rest = line.partition(": ")
+    return rest.strip() if colon and head.replace("_", "").isalnum() else line.strip()
+
+
+def is_complete(ffi: Any, lib: Any, path: str) -> bool:
+    """Return whether a GGUF file that C wrote (and reports nothing about) has all of its tensors' bytes."""
+    params = ffi.new("struct gguf_init_params *", {"no_alloc": True, "ctx": ffi.NULL})
+    gguf = lib.gguf_init_from_file(text_.encode_path(path), params[0])
+    if gguf == ffi.NULL:
+        return False
+    try:
+        end = lib.gguf_get_data_offset(gguf)
+        count = lib.gguf_get_n_tensors(gguf)
+        if count:
+            end += lib.gguf_get_tensor_offset(gguf, count - 1) + lib.gguf_get_tensor_size(gguf, count - 1)
+        return bool(os.path.getsize(path) >= end)
+    finally:
+        lib.gguf_free(gguf)

@@ -1,0 +1,56 @@
+"""What is kept beside a sampler's C object, and the few things that C tells about any sampler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ._core import binding
+from .errors import SamplerError
+from .lazy_grammar import LazyGrammar
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a chain must know about one of its samplers."""
+
+    name: str
+    selects: bool = False
+    """it picks the token"""
+    reorders: bool = False
+    """it sorts or drops candidates, so that a selection made before it would point to another one"""
+    grammar: bool = False
+    lazy: LazyGrammar | None = None
+    """the grammar that takes the place of this sampler once it is triggered"""
+    resets_pending: bool = False
+    """adaptive-p: it remembers the token it selected until that is accepted"""
+    n_vocab: int = 0
+    """the size of the vocabulary it was made for, 0 = any"""
+
+
+def sampler_name(pointer: Any) -> str:
+    """Return the C name of a sampler."""
+    active = binding.active()
+    if pointer.iface == active.NULL or pointer.iface.name == active.NULL:
+        return ""
+    name: bytes = active.ffi.string(active.lib.llama_sampler_name(pointer))
+    return name.decode("utf-8", "replace")
+
+
+def seed_of(pointer: Any) -> int | None:
+    """Return the seed of a sampler or chain, None if it has none."""
+    active = binding.active()
+    seed = int(active.lib.llama_sampler_get_seed(pointer))
+    return None if seed == active.lib.LLAMA_DEFAULT_SEED else seed
+
+
+def check_clonable(pointer: Any) -> None:
+    """Raise if llama_sampler_clone would abort: a custom sampler with a context and without ``clone``."""
+    null = binding.active().NULL
+    if pointer.iface == null or (pointer.iface.clone == null and pointer.ctx != null):
+        raise SamplerError("this sampler has no clone function")
+
+
+def copy_kind(kind: Kind) -> Kind:
+    """Return the kind for a clone: a lazy grammar's text is its own."""
+    return kind if kind.lazy is None else replace(kind, lazy=kind.lazy.copy())
