@@ -162,7 +162,7 @@ class Life(Company):
                 "seq_pos_max": memory.seq_pos_max,
                 "seq_cp": lambda: memory.seq_cp(0, 0, 0, -1),
                 "n_threads": lambda: ctx.n_threads,
-                "sync": ctx.synchronize,
+                "synchronize": ctx.synchronize,
             }[what],
             ctx,
         )
