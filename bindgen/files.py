@@ -11,7 +11,7 @@ from .analyze import Bindings
 from .emit.ctypes_module import emit_ctypes
 from .emit.enums import emit_enums, emit_enums_stub
 from .emit.ffi_module import emit_ffi_module
-from .emit.guard import emit_guard_calls
+from .emit.guard import emit_guard_calls, emit_guarded_names
 from .emit.manifest import emit_layout, emit_manifest
 from .emit.probe import emit_probe
 from .emit.stubs import emit_stubs
@@ -39,7 +39,7 @@ def render(bindings: Bindings) -> dict[str, str]:
     guarded = guarded_functions(bindings, ROOT / "llama_ffi")
     homes = {function.name: bindings.library_of(function) for function in guarded}
     texts["build_backends/native/guard/calls.cpp"] = emit_guard_calls(guarded, homes)
-    texts["llama_ffi/_abi/_guard.py"] = emit_ffi_module(load_guard(ROOT))
+    texts["llama_ffi/_abi/_guard.py"] = emit_ffi_module(load_guard(ROOT)) + emit_guarded_names(guarded, homes)
     return {path: seal(text, Path(path).suffix) for path, text in texts.items()}
 
 

@@ -136,7 +136,7 @@ def slices(ffi: Any, limits: Limits, batch: Batch, count: int, embedding: bool) 
 def undo(lib: Any, ctx: Any, batch: Batch, has_memory: bool) -> str:
     """Take out of the memory what a failed decode may have left there; return how that went."""
     if not has_memory:
-        return "there was no memory to restore"
+        return "nothing has changed"
     begin: dict[int, int] = {}
     for position, sequences in zip(batch.positions, batch.sequences, strict=True):
         for sequence in sequences:

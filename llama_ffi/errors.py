@@ -42,6 +42,10 @@ class LibraryLoadError(LlamaError, ImportError):
     """A library was found and the loader refused it; the message carries the loader's own words."""
 
 
+class BindingsNotFoundError(LlamaError, ImportError):
+    """There are no bindings of that name, or they are damaged."""
+
+
 class AbiMismatchError(LlamaError, ImportError):
     """The library doesn't match the bindings; the message names the struct, field or symbol that differs."""
 

@@ -31,13 +31,23 @@ _LIBRARIES = frozenset({"llama", "ggml", "ggml-base", "ggml-cpu"})
 
 def emit_guard_calls(functions: Iterable[Function], library_of: dict[str, str]) -> str:
     """Return the source of `calls.cpp` for `functions`; those of other libraries are passed over."""
-    chosen = [function for function in functions if library_of[function.name] in _LIBRARIES]
+    chosen = _wrapped(functions, library_of)
     out = [_HEAD]
     out += [_wrapper(function) for function in chosen]
     out.append("} // namespace\n\nconst GuardedFunction guarded_functions[] = {")
     out += [f'    {{ "{f.name}", reinterpret_cast<void *>(guarded_{f.name}) }},' for f in chosen]
     out.append(f"}};\n\nconst unsigned guarded_function_count = {len(chosen)};\n\n}} // namespace llama_ffi")
     return "\n".join(out) + "\n"
+
+
+def emit_guarded_names(functions: Iterable[Function], library_of: dict[str, str]) -> str:
+    """Return the Python line that names them, so that a guard built from an older list is noticed."""
+    names = "".join(f'    "{function.name}",\n' for function in _wrapped(functions, library_of))
+    return f"\nGUARDED = (\n{names})\n"
+
+
+def _wrapped(functions: Iterable[Function], library_of: dict[str, str]) -> list[Function]:
+    return [function for function in functions if library_of[function.name] in _LIBRARIES]
 
 
 def _wrapper(function: Function) -> str:

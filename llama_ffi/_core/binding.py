@@ -54,7 +54,8 @@ class Binding:
 
 
 _active: Binding | None = None
-_chosen: str | os.PathLike[str] | None = None
+_chosen: tuple[str | os.PathLike[str] | None, str | os.PathLike[str] | None] = (None, None)
+"""Library and bindings, as ``use()`` was told."""
 _lock = threading.RLock()
 
 
@@ -76,11 +77,21 @@ def loaded() -> Binding | None:
     return _active
 
 
-def use(library: str | os.PathLike[str]) -> None:
-    """Choose the library: a libllama file or the folder that holds one; before the first use.
+def use(
+    *, bindings: str | os.PathLike[str] | None = None, library: str | os.PathLike[str] | None = None
+) -> None:
+    """Choose the bindings, the library or both, before the first use.
+
+    Arguments:
+        bindings: the name that ``llama-ffi bind`` was given, or the path of such a folder; None = the
+            environment's (``LLAMA_FFI_BINDINGS``), else the pinned ones.
+        library: a libllama file or the folder that holds one; None = the one that the bindings were made
+            for, else the environment's (``LLAMA_FFI_LIB``), else the bundled one.
 
     Raises:
         AlreadyLoadedError: a library is loaded; a process can't exchange it.
+
+    Threads: any.
     """
     global _chosen
     with _lock:
@@ -89,7 +100,7 @@ def use(library: str | os.PathLike[str]) -> None:
                 f"use() came too late: {_active.info.libraries.files['llama']} is loaded already; "
                 f"call use() before anything that needs the library"
             )
-        _chosen = library
+        _chosen = (library, bindings)
 
 
 def _load() -> Binding:
@@ -98,7 +109,7 @@ def _load() -> Binding:
 
     with _lock:
         if _active is None:
-            _active = runtime.start(_chosen)
+            _active = runtime.start(*_chosen)
         return _active
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import NativeAbortError
+from ..errors import LibraryLoadError, NativeAbortError
 from . import callbacks
 from .functions import Functions
 
@@ -29,10 +29,16 @@ class Guard:
     """The opened guard library."""
 
     def __init__(self, path: Path) -> None:
-        from .._abi._guard import ffi
+        from .._abi._guard import GUARDED, ffi
 
         self._ffi = ffi
         self.lib: Any = ffi.dlopen(str(path), 0 if os.name == "nt" else ffi.RTLD_NOW | ffi.RTLD_LOCAL)
+        stale = [name for name in GUARDED if self.lib.llama_ffi_guard_function(name.encode()) == ffi.NULL]
+        if stale:
+            raise LibraryLoadError(
+                f"{path} doesn't guard {stale[0]} ({len(stale)} functions in all): it was built for another "
+                f"version of this package; build or install again"
+            )
         self._pending = self.lib.llama_ffi_guard_pending()
         self.lib.llama_ffi_guard_install()
         callbacks.set_guard_depth = self.lib.llama_ffi_guard_set_depth

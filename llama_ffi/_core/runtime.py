@@ -17,6 +17,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .._lib import bindings as bindings_
 from .._lib import load, search, verify
 from ..errors import LibraryLoadError
 from . import binding, handle, logs
@@ -41,22 +42,24 @@ class LibraryInfo(NamedTuple):
     """the step of the search that found it"""
     verified_by: str
     """how it was proven to match the bindings"""
+    bindings: str
+    """"pinned", or the name of the bindings that are used"""
 
 
-def start(explicit: str | os.PathLike[str] | None) -> binding.Binding:
+def start(library: str | os.PathLike[str] | None, bindings: str | os.PathLike[str] | None) -> binding.Binding:
     """Do all the steps; called once, by ``binding.active()``."""
-    from .._abi import manifest
-    from .._abi._ffi import ffi
-
+    chosen = bindings_.find(bindings)
+    ffi, manifest = chosen.ffi, chosen.manifest
     load.refuse_global_ggml(ffi)
-    libraries = search.find(explicit)
+    named = os.environ.get("LLAMA_FFI_LIB")
+    libraries = search.find(library if library is not None or named else chosen.library)
     opened = load.Opened(ffi, libraries)
     lib = Functions(ffi, opened, manifest.FUNCTIONS, manifest.UNAVAILABLE, manifest.COMMIT)
     built = libraries.manifest
     if built is None:
         from .._lib import foreign
 
-        verified_by = foreign.prove_layout(ffi, lib, libraries)
+        verified_by = foreign.prove_layout(ffi, lib, libraries, defaults_known=chosen.library is None)
     else:
         verified_by = verify.verify(libraries, built, manifest)
     guard = open_guard(libraries.files.get("guard"))
@@ -65,12 +68,19 @@ def start(explicit: str | os.PathLike[str] | None) -> binding.Binding:
     lib.llama_backend_init()
     if built is None:
         foreign.prove_effect(ffi, lib, _TINY_MODEL, libraries)
-    version = ffi.string(lib.llama_version()).decode("utf-8", "replace")
+    version = _version(ffi, lib)
     commit = str((built or {}).get("commit", ""))
-    info = LibraryInfo(libraries, version, commit, libraries.found_via, verified_by)
+    info = LibraryInfo(libraries, version, commit, libraries.found_via, verified_by, chosen.name)
     atexit.register(_exit, ffi, lib, guard)
     safe = lib if guard is None else GuardedFunctions(ffi, lib, guard)
-    return binding.Binding(ffi, safe, lib, "llama_ffi._abi.enums", manifest, info, guard)
+    return binding.Binding(ffi, safe, lib, chosen.enums, manifest, info, guard)
+
+
+def _version(ffi: Any, lib: Functions) -> str:
+    try:
+        return str(ffi.string(lib.llama_version()).decode("utf-8", "replace"))
+    except AttributeError:  # older than that function
+        return "unknown"
 
 
 def _log_levels(ffi: Any) -> dict[str, int]:

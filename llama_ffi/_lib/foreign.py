@@ -83,8 +83,10 @@ _EFFECTS: Mapping[str, tuple[int, str]] = {
 """Context parameters that a getter shows: a value unlike every default and each other, and the getter."""
 
 
-def prove_layout(ffi: Any, lib: Any, libraries: LibrarySet) -> str:
+def prove_layout(ffi: Any, lib: Any, libraries: LibrarySet, *, defaults_known: bool = True) -> str:
     """Answer the first two questions for every struct that llama.cpp fills with defaults.
+
+    ``defaults_known`` is False for bindings of another version, whose defaults nobody has told us.
 
     Raises:
         AbiMismatchError: names the struct and the fields that differ.
@@ -95,7 +97,7 @@ def prove_layout(ffi: Any, lib: Any, libraries: LibrarySet) -> str:
             f"{platform.machine()} its layouts can't be tried out from Python: make bindings for it with "
             f"`llama-ffi bind`, which asks the compiler"
         )
-    differences = [text for struct in DEFAULTS for text in _differences(ffi, lib, struct)]
+    differences = [text for struct in DEFAULTS for text in _differences(ffi, lib, struct, defaults_known)]
     if differences:
         raise AbiMismatchError(
             f"{libraries.files['llama']} (found via {libraries.found_via}) doesn't match the bindings: "
@@ -114,7 +116,9 @@ def prove_effect(ffi: Any, lib: Any, model: str | os.PathLike[str], libraries: L
         AbiMismatchError: a getter answers something else than was set.
     """
     model_params, params = lib.llama_model_default_params(), lib.llama_context_default_params()
-    for field, (value, _) in _EFFECTS.items():
+    known = {name for name, _ in ffi.typeof("struct llama_context_params").fields}
+    effects = {field: effect for field, effect in _EFFECTS.items() if field in known}
+    for field, (value, _) in effects.items():
         setattr(params, field, value)
     loaded = lib.llama_model_load_from_file(os.fsencode(model), model_params)
     if loaded == ffi.NULL:
@@ -130,7 +134,7 @@ def prove_effect(ffi: Any, lib: Any, model: str | os.PathLike[str], libraries: L
         try:
             wrong = [
                 f"{field} was set to {value}, {getter} says {answer}"
-                for field, (value, getter) in _EFFECTS.items()
+                for field, (value, getter) in effects.items()
                 if (answer := int(getattr(lib, getter)(context))) != value
             ]
         finally:
@@ -160,7 +164,7 @@ def indistinguishable(ffi: Any) -> list[tuple[str, str, str]]:
     return pairs
 
 
-def _differences(ffi: Any, lib: Any, struct: str) -> list[str]:
+def _differences(ffi: Any, lib: Any, struct: str, defaults_known: bool) -> list[str]:
     function, defaults = DEFAULTS[struct]
     fields = ffi.typeof(struct).fields
     image, written = _image(ffi, getattr(lib, function))
@@ -177,6 +181,8 @@ def _differences(ffi: Any, lib: Any, struct: str) -> list[str]:
         size = ffi.sizeof(field.type)
         if not all(written[field.offset : field.offset + size]):
             differences.append(f"{name}.{field_name} (at byte {field.offset}) is padding in the library")
+            continue
+        if not defaults_known:
             continue
         got, expected = getattr(value, field_name), defaults.get(field_name, 0)
         if field.type.kind in ("pointer", "function"):

@@ -1,0 +1,101 @@
+"""Which bindings: the generated ones that ship, or a set that ``llama-ffi bind`` made for another llama.cpp.
+
+Such a set is a package folder like ``_abi``, in the user's cache or wherever he says, with a
+``binding.json`` that remembers the library it was made for. Its modules are imported under a name of
+their own: nothing in the package depends on where bindings come from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from ..errors import BindingsNotFoundError
+
+VARIABLE = "LLAMA_FFI_BINDINGS"
+_PACKAGE = "llama_ffi_bindings_"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Bindings(NamedTuple):
+    """One set of bindings."""
+
+    name: str
+    """"pinned", or the name that ``bind`` was given"""
+    ffi: Any
+    manifest: ModuleType
+    enums: str
+    """name of the module with the enums; importing it is left to whoever needs one"""
+    library: str | None
+    """the library that the set was made for, unless another one is named"""
+
+
+def cache_folder() -> Path:
+    """Return the package's folder in the user's cache (``LLAMA_FFI_CACHE`` moves it)."""
+    chosen = os.environ.get("LLAMA_FFI_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+        return Path(base) / "llama_ffi" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "llama_ffi"
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache") / "llama_ffi"
+
+
+def folder_of(name: str) -> Path:
+    """Return where the bindings ``name`` are: a path is taken as it is, a name is looked up in the cache.
+
+    Raises:
+        BindingsNotFoundError: ``name`` is neither.
+    """
+    if os.sep in name or (os.altsep and os.altsep in name):
+        return Path(name).expanduser().absolute()
+    if not _NAME.fullmatch(name):
+        raise BindingsNotFoundError(
+            f"{name!r} is no name for bindings: letters, digits, '.', '_' and '-' only"
+        )
+    return cache_folder() / "bindings" / name
+
+
+def find(chosen: str | os.PathLike[str] | None) -> Bindings:
+    """Return the bindings ``chosen``, else those that the environment names, else the pinned ones.
+
+    Raises:
+        BindingsNotFoundError: there are none of that name, or they are damaged.
+    """
+    name = os.fspath(chosen) if chosen is not None else os.environ.get(VARIABLE, "")
+    if not name:
+        from .._abi import manifest
+        from .._abi._ffi import ffi
+
+        return Bindings("pinned", ffi, manifest, f"{manifest.__package__}.enums", None)
+    return _import(name, folder_of(name))
+
+
+def _import(name: str, folder: Path) -> Bindings:
+    if not (folder / "_ffi.py").is_file():
+        raise BindingsNotFoundError(
+            f"there are no bindings {name!r}: {folder} has no _ffi.py. Make them with "
+            f"`llama-ffi bind --include DIR --lib PATH --name NAME`"
+        )
+    package = _PACKAGE + re.sub(r"\W", "_", folder.name)
+    module = ModuleType(package)
+    module.__path__ = [str(folder)]  # a package that is found by its folder, not by sys.path
+    sys.modules.setdefault(package, module)
+    try:
+        ffi = import_module(f"{package}._ffi").ffi
+        manifest = import_module(f"{package}.manifest")
+        library = json.loads((folder / "binding.json").read_text(encoding="utf-8")).get("library")
+    except FileNotFoundError:
+        library = None
+    except (ImportError, SyntaxError, AttributeError, ValueError) as error:
+        raise BindingsNotFoundError(f"the bindings {name!r} in {folder} are damaged: {error}") from error
+    return Bindings(folder.name, ffi, manifest, f"{package}.enums", library)
