@@ -7,7 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .analyze import Bindings
 from .compare import compare
+from .custom import load_custom, write_package
 from .errors import BindgenError
 from .explain import explain
 from .files import drift, render, write
@@ -49,6 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     explaining = commands.add_parser("explain", help="print everything known about a C name")
     explaining.set_defaults(run=_explain)
     explaining.add_argument("name", metavar="NAME")
+    bind = commands.add_parser("bind", help="write bindings for headers of your own as a package")
+    bind.set_defaults(run=_bind)
+    bind.add_argument("--include", metavar="DIR", type=Path, action="append", required=True)
+    bind.add_argument("--header", metavar="NAME", action="append", default=[], help="default: llama.cpp's")
+    bind.add_argument("--out", metavar="DIR", type=Path, help="the package's folder")
+    bind.add_argument("--check", action="store_true", help="let the C compiler and cffi judge them")
     for command in (generate, check, probe, explaining):
         command.add_argument("--source", metavar="DIR", help="the llama.cpp source; default: the pinned one")
     for command in (generate, check):
@@ -72,9 +80,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _probe(arguments: argparse.Namespace) -> int:
     source = find_source(arguments.source)
-    names, differences = judge(load(source), source)
-    print("\n".join([*differences, f"{names} names compared, {len(differences)} differences"]))
-    return 1 if differences else 0
+    return _print_judgement(load(source), source)
 
 
 def _diff(arguments: argparse.Namespace) -> int:
@@ -88,6 +94,23 @@ def _explain(arguments: argparse.Namespace) -> int:
     source = find_source(arguments.source)
     print(explain(load(source), source, ROOT / "llama_ffi", arguments.name))
     return 0
+
+
+def _bind(arguments: argparse.Namespace) -> int:
+    bindings, root = load_custom(arguments.include, arguments.header)
+    if arguments.out is not None:
+        written = write_package(bindings, arguments.out)
+        print("\n".join(f"wrote {arguments.out / name}" for name in written) or "everything is up to date")
+    for skipped in bindings.skipped:
+        if skipped.kind not in ("macro", "C++"):
+            print(f"not bound: {skipped.location}: {skipped.kind} {skipped.name}: {skipped.reason}")
+    return _print_judgement(bindings, root) if arguments.check else 0
+
+
+def _print_judgement(bindings: Bindings, source: Path) -> int:
+    names, differences = judge(bindings, source)
+    print("\n".join([*differences, f"{names} names compared, {len(differences)} differences"]))
+    return 1 if differences else 0
 
 
 if __name__ == "__main__":

@@ -23,13 +23,15 @@ class Config:
     """One set of bindings.
 
     `elsewhere` lists functions that another library than their header's defines, by library;
-    `undefined` those that are declared and defined nowhere, with the reason.
+    `undefined` those that are declared and defined nowhere, with the reason.  `include` lists folders
+    below the source root that are searched beside the headers' own.
     """
 
     headers: tuple[Header, ...]
     module: str
     elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     undefined: Mapping[str, str] = field(default_factory=dict)
+    include: tuple[str, ...] = ()
 
     def library_of(self, function: str, path: str) -> str:
         """Return the key of the library that exports `function`, declared in header `path`."""
@@ -40,7 +42,8 @@ class Config:
 
     def include_dirs(self, source: Path) -> list[Path]:
         """Return the folders that hold the headers, in the order of their first mention."""
-        return list(dict.fromkeys((source / h.path).parent for h in self.headers))
+        folders = [(source / h.path).parent for h in self.headers] + [source / path for path in self.include]
+        return list(dict.fromkeys(folders))
 
 
 LLAMA_CPP = Config(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from bindgen.analyze import Bindings
 from bindgen.config import Config, Header
 from bindgen.pipeline import find_source, load
+from vendor.download import from_index
+from vendor.pin import IndexSource
 
 Bind = Callable[..., Bindings]
 
@@ -24,6 +27,27 @@ def source() -> Path:
 def bindings(source: Path) -> Bindings:
     """What the ten headers declare."""
     return load(source)
+
+
+@pytest.fixture(scope="session")
+def index_headers(tmp_path_factory: pytest.TempPathFactory) -> Callable[[IndexSource, tuple[str, ...]], Path]:
+    """Download a source distribution, by name and pinned hash, and keep the headers below its prefix."""
+
+    def fetch(origin: IndexSource, folders: tuple[str, ...]) -> Path:
+        folder = tmp_path_factory.mktemp("index")
+        archive = from_index(origin, folder, lambda _: None)
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                path = member.name.removeprefix(origin.prefix)
+                if member.isfile() and path.endswith(".h") and path.startswith(folders):
+                    content = tar.extractfile(member)
+                    assert content is not None
+                    (folder / "source" / path).parent.mkdir(parents=True, exist_ok=True)
+                    (folder / "source" / path).write_bytes(content.read())
+        archive.unlink()
+        return folder / "source"
+
+    return fetch
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ gigabyte, so the test is slow and opt-in.  Each version is judged by the compile
 from __future__ import annotations
 
 import subprocess
-import tarfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from bindgen.compare import compare
 from bindgen.pipeline import load_present
 from bindgen.preprocess import find_compiler
 from bindgen.probe import check
-from vendor.download import from_index
 from vendor.pin import IndexSource
 
+IndexHeaders = Callable[[IndexSource, tuple[str, ...]], Path]
 PROJECT = "llama-cpp-python"
 FOLDERS = ("include/", "ggml/include/", "tools/mtmd/")
 
@@ -56,28 +56,15 @@ VERSIONS = (
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def sources(index_headers: IndexHeaders) -> dict[str, Path]:
     """The headers of every version, below a folder each."""
-    return {version.name: fetch(version, tmp_path_factory.mktemp(version.name)) for version in VERSIONS}
+    return {version.name: index_headers(origin(version), FOLDERS) for version in VERSIONS}
 
 
-def fetch(version: Version, folder: Path) -> Path:
-    """Download one version's archive and keep its headers."""
+def origin(version: Version) -> IndexSource:
     stem = f"{PROJECT.replace('-', '_')}-{version.name}"
     prefix = f"{stem}/vendor/llama.cpp/"
-    origin = IndexSource(PROJECT, version.name, f"{stem}.tar.gz", version.size, version.sha256, prefix)
-    archive = from_index(origin, folder, lambda _: None)
-    source = folder / "source"
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            path = member.name.removeprefix(prefix)
-            if member.isfile() and path.endswith(".h") and path.startswith(FOLDERS):
-                content = tar.extractfile(member)
-                assert content is not None
-                (source / path).parent.mkdir(parents=True, exist_ok=True)
-                (source / path).write_bytes(content.read())
-    archive.unlink()
-    return source
+    return IndexSource(PROJECT, version.name, f"{stem}.tar.gz", version.size, version.sha256, prefix)
 
 
 @pytest.mark.slow
