@@ -114,7 +114,7 @@ def generate(
         owned.append(chain)
     if own_model:
         owned.append(loaded)
-    return Generation(context, _text(context, chain, tokens, most, stops, special, owned))
+    return Generation(context, _text(context, chain, tokens, most, stops, special, owned), owned)
 
 
 class Generation:
@@ -123,17 +123,23 @@ class Generation:
     Threads: ``next()`` one at a time; ``cancel()`` any.
     """
 
-    __slots__ = ("__weakref__", "_context", "_pieces")
+    __slots__ = ("__weakref__", "_context", "_owned", "_pieces")
 
-    def __init__(self, context: Context, pieces: Generator[str, None, None]) -> None:
+    def __init__(self, context: Context, pieces: Generator[str, None, None], owned: list[Any]) -> None:
         self._context = context
         self._pieces = pieces
+        self._owned = owned
 
     def __iter__(self) -> Generation:
         return self
 
     def __next__(self) -> str:
-        return next(self._pieces)
+        try:
+            return next(self._pieces)
+        except ValueError as error:
+            if "already executing" not in str(error):
+                raise
+            raise BusyError("another thread is inside next() of this generation") from None
 
     def cancel(self) -> None:
         """Make the running ``next()`` raise CancelledError, or the following one.
@@ -154,6 +160,8 @@ class Generation:
             self._pieces.close()
         except ValueError:  # "generator already executing"
             raise BusyError("another thread is inside next() of this generation; cancel() it first") from None
+        for each in self._owned:  # a generator that has not begun doesn't run its own end
+            each.close()
 
     def __enter__(self) -> Generation:
         return self
