@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .generation import Generation, generate
     from .memory import Memory
     from .model import Model
-    from .paths import tiny_model_path
+    from .paths import bindings_folder, tiny_model_path
     from .sampler import Sampler
     from .sampler_chain import SamplerChain
     from .vocab import Vocab
@@ -46,6 +46,7 @@ _HOME = {
     "Utf8Decoder": "_core.text",
     "Vocab": "vocab",
     "available_backends": "backends",
+    "bindings_folder": "paths",
     "devices": "backends",
     "generate": "generation",
     "library_info": "backends",
@@ -69,6 +70,7 @@ __all__ = [
     "Vocab",
     "__version__",
     "available_backends",
+    "bindings_folder",
     "devices",
     "errors",
     "generate",

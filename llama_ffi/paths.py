@@ -1,4 +1,4 @@
-"""Files that ship with the package."""
+"""Where things are: what ships with the package, and what it keeps for the user."""
 
 from __future__ import annotations
 
@@ -19,3 +19,19 @@ def tiny_model_path() -> Path:
     Threads: any.
     """
     return _DATA / "tiny.gguf"
+
+
+def bindings_folder(name: str) -> Path:
+    """Return the folder of the bindings that ``llama-ffi bind`` makes under ``name``.
+
+    Returns:
+        a folder in the user's cache (``LLAMA_FFI_CACHE``), whether it exists or not.
+
+    Raises:
+        BindingsNotFoundError: ``name`` is no name.
+
+    Threads: any.
+    """
+    from ._core import binding
+
+    return binding.folder(name)

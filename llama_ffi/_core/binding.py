@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,13 @@ def use(
                 f"call use() before anything that needs the library"
             )
         _chosen = (library, bindings)
+
+
+def folder(name: str) -> Path:
+    """Return where the bindings ``name`` are kept, whether they exist or not."""
+    from .._lib.bindings import folder_of
+
+    return folder_of(name)
 
 
 def _load() -> Binding:

@@ -23,6 +23,7 @@ from .text import one_line
 # Name -> the line that `llama-ffi --help` shows.
 COMMANDS = {
     "generate": "write a continuation of a prompt",
+    "bind": "make bindings for another version or a fork of llama.cpp",
     "info": "show the library that is used, its devices, and a model's metadata",
 }
 

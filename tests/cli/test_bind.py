@@ -1,0 +1,91 @@
+"""`llama-ffi bind`: bindings for given headers, tried on a library, used by name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.model
+
+ROOT = Path(__file__).resolve().parents[2]
+NATIVE = str(ROOT / "llama_ffi" / "_native")
+
+
+@pytest.fixture(scope="session")
+def source() -> Path:
+    command = [sys.executable, str(ROOT / "vendor" / "fetch.py"), "--print-path"]
+    return Path(
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().splitlines()[-1]
+    )
+
+
+def run(*arguments: str, cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "LLAMA_FFI_CACHE": str(cache), **environment}
+    command = [sys.executable, "-m", "llama_ffi", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT)
+
+
+def includes(root: Path) -> list[str]:
+    return [f"--include={root / folder}" for folder in ("include", "ggml/include", "tools/mtmd")]
+
+
+def test_bind_and_use(source: Path, tmp_path: Path) -> None:
+    bound = run(
+        "bind",
+        *includes(source),
+        "--lib",
+        str(ROOT / "llama_ffi" / "_native"),
+        "--name",
+        "mine",
+        cache=tmp_path,
+    )
+    assert (bound.returncode, bound.stderr) == (0, "")
+    assert "bound     10" in bound.stdout
+    assert "LLAMA_FFI_BINDINGS=mine" in bound.stdout
+    used = run("info", cache=tmp_path, LLAMA_FFI_BINDINGS="mine")
+    assert used.returncode == 0, used.stderr
+    assert "0c1e57098" in used.stdout
+    written = run(
+        "generate", "Once upon a time", "-n", "8", "--temp", "0", cache=tmp_path, LLAMA_FFI_BINDINGS="mine"
+    )
+    usual = run("generate", "Once upon a time", "-n", "8", "--temp", "0", cache=tmp_path)
+    assert written.stdout == usual.stdout
+    assert [path.name for path in (tmp_path / "bindings").iterdir()] == ["mine"], "something was left behind"
+
+
+def test_a_shifted_field_is_refused_and_nothing_is_kept(source: Path, tmp_path: Path) -> None:
+    for folder in ("include", "ggml/include", "tools/mtmd"):
+        (tmp_path / "fork" / folder).mkdir(parents=True)
+        for header in (source / folder).glob("*.h"):
+            (tmp_path / "fork" / folder / header.name).write_bytes(header.read_bytes())
+    llama_h = tmp_path / "fork" / "include" / "llama.h"
+    text = llama_h.read_text()
+    llama_h.write_text(
+        text.replace("        uint32_t n_batch; ", "        uint32_t extra;\n        uint32_t n_batch; ", 1)
+    )
+    bound = run("bind", *includes(tmp_path / "fork"), "--lib", NATIVE, "--name", "fork", cache=tmp_path)
+    assert bound.returncode == 1
+    assert bound.stderr.count("\n") == 1
+    assert "n_batch" in bound.stderr
+    assert not (tmp_path / "bindings" / "fork").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--include", "nowhere"], "is not a folder"),
+        (["--include", "docs"], "no llama.h"),
+        (["--include", "docs", "--name", "../x"], "no llama.h"),
+        (["--include", "docs", "--name", "a b"], "is no name"),
+        (["--include", "docs", "--lib", "nowhere.so"], "doesn't exist"),
+    ],
+)
+def test_wrong_things(arguments: list[str], words: str, tmp_path: Path) -> None:
+    done = run("bind", *arguments, cache=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr
