@@ -1,0 +1,1 @@
+"""Train the small model that ships with llama_ffi, with llama.cpp's own training functions."""
