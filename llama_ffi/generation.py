@@ -57,8 +57,7 @@ def generate(
             state it has afterwards.
         stop: texts that end the generation; they are not part of what is yielded.
         n_ctx: size of the context in tokens; 0 = as many as the prompt and max_tokens need, at most as many
-            as the
-            model was trained with.
+            as the model was trained with.
         n_batch: tokens of the prompt that are computed per call.
         n_threads: None = by the machine.
         n_gpu_layers: layers on GPUs, if ``model`` is a path; None = all.

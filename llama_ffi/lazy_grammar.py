@@ -120,7 +120,7 @@ class LazyGrammar:
         with sampler._handle as pointer:
             question = Question()
             for token in tokens:
-                if not question.allows(pointer, token):
+                if not question.allows(pointer, token, uses_tokens=sampler._kind.uses_tokens):
                     text = b"".join(map(self._vocab.piece, tokens)).decode("utf-8", "replace")
                     raise GrammarError(f"the grammar refuses {text!r}, the text that triggered it")
                 lib.llama_sampler_accept(pointer, token)

@@ -116,8 +116,7 @@ class Memory:
 
         Returns:
             False if this kind of memory can't forget a part (recurrent and hybrid models); nothing has
-            changed
-            then. Forgetting a whole sequence always works.
+            changed then. Forgetting a whole sequence always works.
 
         Raises: as :meth:`seq_pos_min`.
         """
@@ -143,8 +142,7 @@ class Memory:
         C: llama_memory_seq_cp
 
         With ``kv_unified=True`` the cells are shared and nothing is moved. Otherwise each sequence has a
-        stream
-        of its own; then only a whole sequence can be copied, and it replaces the other one.
+        stream of its own; then only a whole sequence can be copied, and it replaces the other one.
 
         Raises:
             MemoryOperationError: a part, where only whole sequences can be copied.

@@ -92,8 +92,7 @@ class Model:
 
         Arguments:
             path: the file; of a split model the first part (the others are found by their names), or a list
-                of
-                all parts in their order.
+                of all parts in their order.
             n_gpu_layers: layers to keep on GPUs; None = all, 0 = none.
             split_mode: how to spread over several GPUs: "none", "layer", "row" or "tensor".
             main_gpu: the one GPU for split_mode "none", -1 = none.

@@ -254,8 +254,8 @@ def context_params(
 
 _ONE_THREAD = 32 * 1024 * 1024
 """Weights up to this many bytes stay in one core's caches, and computing a node takes less time than the
-threads'
-meeting at its end. On a busy machine they spin there: 2 threads took 100 times as long as 1, seen on 5 MB."""
+threads' meeting at its end. On a busy machine they spin there: 2 threads took 100 times as long as 1, seen
+on 5 MB."""
 
 
 def default_threads(size: int) -> int:
@@ -298,8 +298,8 @@ def _check_together(active: Binding, model: ModelFacts, params: Any) -> None:
         raise ContextCreateError(
             "a quantized V cache needs flash attention; use flash_attn=None or True, or type_v='f16'"
         )
-    # with causal attention libllama lowers n_batch to n_ctx; the output buffer asserts n_seq_max <=
-    # n_outputs_max
+    # with causal attention libllama lowers n_batch to n_ctx; the output buffer asserts that
+    # n_seq_max <= n_outputs_max
     n_batch = min(params.n_batch, params.n_ctx or model.n_ctx_train)
     n_outputs = params.n_outputs_max if params.n_outputs_max and not model.has_encoder else n_batch
     if params.n_seq_max > min(n_outputs, n_batch):
@@ -334,8 +334,7 @@ def _check_memory(active: Binding, model: ModelFacts, params: Any) -> None:
     if have and need > have:
         raise ContextCreateError(
             f"n_ctx is {params.n_ctx or model.n_ctx_train}: the context needs at least {need / 2**20:,.0f} "
-            "MiB, and "
-            f"{have / 2**20:,.0f} MiB are free; use a smaller n_ctx, or type_k and type_v 'q8_0'"
+            f"MiB, and {have / 2**20:,.0f} MiB are free; use a smaller n_ctx, or type_k and type_v 'q8_0'"
         )
 
 

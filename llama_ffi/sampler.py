@@ -157,8 +157,9 @@ class Sampler:
         eta: float = 0.1,
         m: int = 100,
     ) -> Sampler:
-        """Select with Mirostat 1.0: surprise near ``tau``, learning rate ``eta``, estimated from ``m``
-        tokens.
+        """Select with Mirostat 1.0.
+
+        Surprise is kept near ``tau`` at the learning rate ``eta``, estimated from the best ``m`` tokens.
 
         C: llama_sampler_init_mirostat
         """
@@ -184,8 +185,9 @@ class Sampler:
 
     @classmethod
     def adaptive_p(cls, target: float, decay: float = 0.9, seed: SupportsIndex | None = None) -> Sampler:
-        """Select tokens whose probability is near ``target`` (0 to 1; negative = off), averaged with
-        ``decay``.
+        """Select tokens whose probability is near ``target`` (0 to 1; negative = off).
+
+        The average that is steered forgets with ``decay`` (0 to 0.99).
 
         C: llama_sampler_init_adaptive_p
         """
@@ -393,12 +395,10 @@ class Sampler:
 
         Raises:
             GrammarError: the grammar doesn't parse (with the line), has no such root, is left-recursive, or
-            names
-                tokens (``<think>``): llama.cpp aborts on some of those, use raw for them.
+                names tokens (``<think>``) while the library has no guard: llama.cpp throws on some of those.
             UnsupportedError: the model has no vocabulary.
         """
-        source, start = _read_grammar(vocab, grammar, root)
-        return _grammar(vocab, source, start)
+        return _grammar(vocab, *_read_grammar(vocab, grammar, root))
 
     @classmethod
     def grammar_lazy(
@@ -415,44 +415,42 @@ class Sampler:
         Instead of llama_sampler_init_grammar_lazy_patterns, which compiles the patterns with ``std::regex``
         (its
         exceptions end the process, and so does its recursion on a few ten thousand characters): the waiting
-        is
-        done here, and the grammar itself by llama.cpp once it is triggered.
+        is done here, and the grammar itself by llama.cpp once it is triggered.
 
         Arguments:
             vocab, grammar, root: as for :meth:`grammar`.
             trigger_patterns: regular expressions (Python's), searched in all text since the beginning. The
-                grammar
-                applies from the first group that matched something, or from the beginning of the match.
+                grammar applies from the first group that matched something, or else from the match.
             trigger_tokens: token ids; the grammar applies from the token on.
 
         Raises:
             GrammarError: as for :meth:`grammar`, or a pattern is no regular expression.
             TokenRangeError: a trigger token is outside of the vocabulary.
         """
-        source, start = _read_grammar(vocab, grammar, root)
+        read = _read_grammar(vocab, grammar, root)
         tokens = frozenset(check.token(token, vocab.n_tokens, "trigger token") for token in trigger_tokens)
-        _grammar(vocab, source, start).close()  # what llama.cpp won't take is said now, not when triggered
-        lazy = LazyGrammar(vocab, lambda: _grammar(vocab, source, start), tokens, trigger_patterns)
+        _grammar(vocab, *read).close()  # what llama.cpp won't take is said now, not when triggered
+        lazy = LazyGrammar(vocab, lambda: _grammar(vocab, *read), tokens, trigger_patterns)
         waiting = _lib().llama_sampler_init_grammar(vocab.ptr, b"", b"")  # an empty grammar allows everything
-        kind = Kind("grammar-lazy", grammar=True, lazy=lazy, n_vocab=vocab.n_tokens)
+        kind = Kind("grammar-lazy", grammar=True, uses_tokens=read[2], lazy=lazy, n_vocab=vocab.n_tokens)
         return cls(waiting, kind, keep=[vocab._handle.ptr])
 
 
-def _read_grammar(vocab: Vocab, grammar: str, root: str) -> tuple[bytes, bytes]:
+def _read_grammar(vocab: Vocab, grammar: str, root: str) -> tuple[bytes, bytes, bool]:
     vocab._check_vocab()
     if not isinstance(grammar, str):
         raise ArgumentTypeError(f"grammar must be str, not {type(grammar).__name__}")
     source, start = text_.encode_c(grammar, "grammar"), text_.encode_c(root, "root")
-    if gbnf.read(grammar, start.decode()).uses_tokens:
+    uses_tokens = gbnf.read(grammar, start.decode()).uses_tokens
+    if uses_tokens and binding.active().guard is None:
         raise GrammarError(
-            "the grammar names tokens (<...>): llama.cpp accepts some of them in its check and throws on "
-            "them "
-            "afterwards, so the safe layer doesn't take them; write their text, or use raw"
+            "the grammar names tokens (<...>): llama.cpp throws on some of them, and this library has no "
+            "guard that would catch it; write their text, or use a library built by llama_ffi"
         )
-    return source, start
+    return source, start, uses_tokens
 
 
-def _grammar(vocab: Vocab, source: bytes, root: bytes) -> Sampler:
+def _grammar(vocab: Vocab, source: bytes, root: bytes, uses_tokens: bool) -> Sampler:
     active = binding.active()
     model = vocab._handle.ptr
     with logs.capture() as lines:
@@ -461,7 +459,8 @@ def _grammar(vocab: Vocab, source: bytes, root: bytes) -> Sampler:
         raise GrammarError(
             f"llama.cpp refuses the grammar: {'; '.join(lines) or 'it gives no reason'}", log=lines
         )
-    return Sampler(pointer, Kind("grammar", grammar=True, n_vocab=vocab.n_tokens), keep=[model])
+    kind = Kind("grammar", grammar=True, uses_tokens=uses_tokens, n_vocab=vocab.n_tokens)
+    return Sampler(pointer, kind, keep=[model])
 
 
 def _lib() -> Any:

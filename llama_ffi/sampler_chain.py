@@ -175,8 +175,7 @@ class SamplerChain(Adders):
 
         Raises:
             SamplerError: it doesn't fit behind what is there: a grammar behind a sampler that drops
-            candidates
-                or selects, anything that drops or selects behind one that selects.
+                candidates or selects, anything that drops or selects behind one that selects.
             ConsumedError: another chain has it.
             ClosedError, BusyError.
         """
@@ -285,8 +284,8 @@ class SamplerChain(Adders):
         plain = self._plain
         if plain is _GREEDY:
             # llama_sampler_sample would assert on a missing row (it is there) and on a missing selection
-            # (greedy always selects, NaNs or not); accepting means nothing to it. It is the fastest way by
-            # far.
+            # (greedy always selects, NaNs or not); accepting means nothing to it. It is by far
+            # the fastest way.
             return int(self._sample_c(chain, context, place))
         if not self._validate_c(_F32, row, 4 * n_vocab):
             self._check_numbers(row, n_vocab)
@@ -350,7 +349,7 @@ class SamplerChain(Adders):
                 sampler = kind.lazy.look(token)
                 if sampler is not None:
                     started[index] = sampler
-            elif not self._question.allows(get(chain, index), token):
+            elif not self._question.allows(get(chain, index), token, uses_tokens=kind.uses_tokens):
                 raise GrammarError(f"the grammar refuses token {token}; nothing was accepted")
         self._accept_c(chain, token)
         for index, member in enumerate(self._members):
@@ -418,8 +417,7 @@ class SamplerChain(Adders):
             if value != value:
                 raise NoTokenSelectedError(
                     f"the model computed NaN as the logit of token {index}; its weights are damaged or "
-                    "overflow "
-                    f"(greedy sampling works nevertheless)"
+                    f"overflow (greedy sampling works nevertheless)"
                 )
 
     def _nothing_selected(self, selected: int, size: int) -> NoTokenSelectedError:

@@ -20,6 +20,8 @@ class Kind:
     reorders: bool = False
     """it sorts or drops candidates, so that a selection made before it would point to another one"""
     grammar: bool = False
+    uses_tokens: bool = False
+    """a grammar that names tokens, not only characters"""
     lazy: LazyGrammar | None = None
     """the grammar that takes the place of this sampler once it is triggered"""
     resets_pending: bool = False

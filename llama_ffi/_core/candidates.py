@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
+from ..errors import NativeAbortError
 from . import binding
 
 
@@ -40,10 +41,26 @@ class Question:
         self._array = active.ffi.new("llama_token_data_array *")
         self._apply: Any = active.lib.llama_sampler_apply
 
-    def allows(self, grammar: Any, token: int) -> bool:
-        """Return whether ``grammar`` (a sampler's pointer) would accept ``token`` now."""
+    def allows(self, grammar: Any, token: int, *, uses_tokens: bool = False) -> bool:
+        """Return whether ``grammar`` (a sampler's pointer) would accept ``token`` now.
+
+        Grammars that name tokens answer yes to a token whose text begins before the place where it is
+        named, and throw when it is accepted. So it is tried out on a clone, behind the guard.
+        """
         data, array = self._data, self._array
         data[0].id, data[0].logit, data[0].p = token, 0.0, 0.0
         array.data, array.size, array.selected, array.sorted = data, 1, -1, False
         self._apply(grammar, array)
-        return bool(data[0].logit == 0.0)
+        if data[0].logit != 0.0:
+            return False
+        return not uses_tokens or self._survives(grammar, token)
+
+    def _survives(self, grammar: Any, token: int) -> bool:
+        lib = binding.active().lib
+        clone = lib.llama_sampler_clone(grammar)
+        try:
+            lib.llama_sampler_accept(clone, token)
+        except NativeAbortError:
+            return False  # the clone is in no state to be freed
+        lib.llama_sampler_free(clone)
+        return True

@@ -18,6 +18,9 @@ _MAX_RULES = 10_000
 _MAX_REPEAT = 2000
 """MAX_REPETITION_THRESHOLD of llama.cpp."""
 
+_MAX_TOKEN_NAME = 256
+"""llama.cpp tokenizes what stands between < and >, recursively."""
+
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 _DIGITS = frozenset("0123456789")
 _ESCAPES = frozenset('trn\\"[]-')
@@ -217,7 +220,7 @@ class _Reader:
         if self.peek() == "!":
             self.at += 1
         end = self.text.find(">", self.at)
-        if self.peek() != "<" or end < 0:
+        if self.peek() != "<" or not 0 < end - self.at < _MAX_TOKEN_NAME:
             raise self.fail("'<token>' expected")
         self.at = end + 1
 
@@ -292,8 +295,7 @@ def _check_recursion(rules: dict[str, list[_Sequence]]) -> None:
                 shown = name.partition("_")[0]
                 raise GrammarError(
                     f"the grammar's rule {shown!r} is left-recursive: it can begin with itself before any "
-                    "character; "
-                    f"write the repetition with * or +, or put the recursion at the end"
+                    f"character; write the repetition with * or +, or put the recursion at the end"
                 )
 
 

@@ -42,8 +42,7 @@ def look_at(path: Path) -> None:
     if n_tensors < 0 or n_kv < 0 or 24 * n_tensors + 13 * n_kv > size:
         raise ModelFileError(
             f"{name}: damaged or cut off: the header announces {n_tensors} tensors and {n_kv} metadata "
-            "entries, "
-            f"more than fit into its {size} bytes"
+            f"entries, more than fit into its {size} bytes"
         )
 
 
