@@ -41,7 +41,13 @@ def show_library() -> None:
     line("llama.cpp", f"{info.version}, commit {info.commit}")
     line("found via", info.found_via)
     line("verified by", info.verified_by)
-    table("libraries", ((name, str(path)) for name, path in llama_ffi.library_paths().items()))
+    paths = llama_ffi.library_paths()
+    folders = {str(path.parent) for path in paths.values()}
+    if len(folders) == 1:
+        line("folder", folders.pop())
+        table("libraries", ((name, path.name) for name, path in paths.items()))
+    else:
+        table("libraries", ((name, str(path)) for name, path in paths.items()))
     line("back ends", ", ".join(llama_ffi.available_backends()))
     table(
         "devices",
@@ -57,7 +63,7 @@ def show_library() -> None:
 
 def show_model(path: str, model: Model) -> None:
     line("model", path)
-    line("description", model.desc)
+    line("architecture", model.arch)
     line("parameters", f"{model.n_params:,}")
     line("tensors", size(model.size))
     line("vocabulary", f"{model.vocab.n_tokens:,} tokens")

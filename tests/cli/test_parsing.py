@@ -42,7 +42,7 @@ def test_help_of_a_command(llama: Run, command: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "no command given, expected one of: generate, info"),
+        ([], f"no command given, expected one of: {', '.join(COMMANDS)}"),
         (["sing"], "invalid choice: 'sing'"),
         (["--loud"], "--loud"),
         (["generate", "--loud"], "--loud"),
