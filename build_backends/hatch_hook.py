@@ -30,3 +30,5 @@ class NativeLibrariesHook(BuildHookInterface):  # type: ignore[type-arg]
             stage.publish(result, Path(self.root) / NATIVE)
         else:
             build_data["force_include"][str(result)] = NATIVE
+            # `llama-ffi bind` works from a wheel too; a checkout has the generator beside the package.
+            build_data["force_include"][str(Path(self.root) / "bindgen")] = "llama_ffi/_bindgen"
