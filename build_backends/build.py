@@ -82,9 +82,14 @@ def build(settings: Settings) -> Path:
     defines = all_defines(recipe, code, settings.defines)
     place = cache_folder() / "build" / f"{recipe.name}-{work_key(recipe, defines, code, tools)}"
     final = place / files_key(project_files())
-    with locked(place / "lock", f"building llama.cpp ({recipe.name})"):
-        if not stage.is_complete(final):
-            _build_into(final, place / "work", recipe, defines, code, tools)
+    try:
+        with locked(place / "lock", f"building llama.cpp ({recipe.name})"):
+            if not stage.is_complete(final):
+                _build_into(final, place / "work", recipe, defines, code, tools)
+    except OSError as error:
+        raise BuildError(
+            f"Building in {place} failed: {error}. LLAMA_FFI_CACHE names another place."
+        ) from error
     return final
 
 

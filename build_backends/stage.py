@@ -108,10 +108,13 @@ def publish(staged: Path, target: Path) -> None:
     """Make `target` a copy of `staged` in one step; a process that has the old files open keeps them."""
     if is_complete(target) and _are_equal(staged, target):
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
-        new, old = Path(scratch) / "new", Path(scratch) / "old"
-        shutil.copytree(staged, new)
-        if target.exists():
-            os.replace(target, old)
-        os.replace(new, target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+            new, old = Path(scratch) / "new", Path(scratch) / "old"
+            shutil.copytree(staged, new)
+            if target.exists():
+                os.replace(target, old)
+            os.replace(new, target)
+    except OSError as error:  # on Windows also: a process has the old libraries loaded
+        raise BuildError(f"The libraries could not be put into {target}: {error}") from error

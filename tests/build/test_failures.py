@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from build_backends import build, cmake, toolchain
+from build_backends import build, cmake, stage, toolchain
 from build_backends.errors import BuildError
 from build_backends.settings import Settings
 
@@ -127,6 +127,20 @@ def test_a_failing_compilation_shows_the_compilers_words(little_project) -> None
     assert "gmgl" in lines[1]
     assert "llama.c:2" in lines[1]
     assert len(lines) <= 8
+
+
+@pytest.mark.native
+def test_places_that_cannot_be_written_are_named(little_project, tmp_path, monkeypatch) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    result = build.build(Settings())
+    with pytest.raises(BuildError, match=r"could not be put into .*file/_native: .*File exists"):
+        stage.publish(result, blocked / "_native")
+    monkeypatch.setenv("LLAMA_FFI_CACHE", str(blocked))
+    with pytest.raises(
+        BuildError, match=r"Building in .*file.* failed: .*LLAMA_FFI_CACHE names another place"
+    ):
+        build.build(Settings())
 
 
 def test_causes_are_few_short_and_first() -> None:
