@@ -181,7 +181,7 @@ def start(upstream, tmp_path: Path, **environment: str) -> subprocess.Popen[str]
 
 def test_two_processes_fetch_once(upstream, cache, tmp_path) -> None:
     both = [start(upstream, tmp_path, FAKE_PIP_DELAY="1") for _ in range(2)]
-    ends = [process.communicate(timeout=60) for process in both]
+    ends = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], ends
     assert ends[0][0] == ends[1][0]
     assert upstream.pip_calls() == 1
@@ -198,7 +198,7 @@ def test_a_killed_fetch_blocks_nobody(upstream, cache, tmp_path) -> None:
     victim.communicate()
     assert not unpack.is_complete(fetch.cached_path(upstream.pin), upstream.pin)
     second = start(upstream, tmp_path)
-    output, error = second.communicate(timeout=60)
+    output, error = second.communicate(timeout=300)
     assert second.returncode == 0, error
     assert unpack.is_complete(Path(output.strip()), upstream.pin)
     assert not leftovers(cache)
@@ -215,7 +215,7 @@ def test_pip_is_stopped_once_the_file_is_there(upstream, tmp_path, monkeypatch) 
     monkeypatch.setattr("vendor.download.pip_command", lambda: [sys.executable, str(script)])
     began = time.monotonic()
     assert tree.digest(fetch.fetch(progress=False, pin=upstream.pin)) == upstream.pin.tree_sha256
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 100
 
 
 def test_pip_is_found_where_a_build_environment_hides_it(tmp_path, monkeypatch) -> None:
