@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from . import decoding
+from . import limits
 from ._core import binding, check, logs
 from ._core.handle import Handle
 from .batch import Batch
-from .decoding import Limits, reason
-from .errors import CancelledError, ContextCreateError, LlamaError, UnsupportedError
+from .decoding import Decoder, reason
+from .errors import ContextCreateError, UnsupportedError
 from .memory import Memory, Shape
 from .model import Model
 from .outputs import Outputs
-from .params import ModelFacts, context_params
+from .params import context_params
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,9 +60,7 @@ class Context:
 
     __slots__ = (
         "__weakref__",
-        "_cancel",
-        "_decode",
-        "_encoded",
+        "_decoder",
         "_ffi",
         "_handle",
         "_lib",
@@ -126,6 +124,7 @@ class Context:
         kv_unified: bool = False,
         no_perf: bool = True,
     ) -> None:
+        options = {name: value for name, value in locals().items() if name not in ("self", "model")}
         active = binding.active()
         lib = active.lib
         parent = model.ptr
@@ -133,102 +132,47 @@ class Context:
             raise UnsupportedError(
                 "only the vocabulary of this model is loaded (vocab_only=True); a context needs weights"
             )
-        params = context_params(
-            active,
-            _facts(model),
-            n_ctx=n_ctx,
-            n_batch=n_batch,
-            n_ubatch=n_ubatch,
-            n_seq_max=n_seq_max,
-            n_rs_seq=n_rs_seq,
-            n_outputs_max=n_outputs_max,
-            n_threads=n_threads,
-            n_threads_batch=n_threads_batch,
-            ctx_type=ctx_type,
-            rope_scaling_type=rope_scaling_type,
-            pooling_type=pooling_type,
-            attention_type=attention_type,
-            flash_attn=flash_attn,
-            rope_freq_base=rope_freq_base,
-            rope_freq_scale=rope_freq_scale,
-            yarn_ext_factor=yarn_ext_factor,
-            yarn_attn_factor=yarn_attn_factor,
-            yarn_beta_fast=yarn_beta_fast,
-            yarn_beta_slow=yarn_beta_slow,
-            yarn_orig_ctx=yarn_orig_ctx,
-            type_k=type_k,
-            type_v=type_v,
-            embeddings=embeddings,
-            offload_kqv=offload_kqv,
-            op_offload=op_offload,
-            swa_full=swa_full,
-            kv_unified=kv_unified,
-            no_perf=no_perf,
-        )
-        self._cancel = active.ffi.new("unsigned char[1]")
+        params = context_params(active, limits.facts(model), **options)
+        cancel = active.ffi.new("unsigned char[1]")
         if active.guard is not None:
             params.abort_callback = active.ffi.cast(
                 "ggml_abort_callback", active.guard.function("llama_ffi_cancelled")
             )
-            params.abort_callback_data = self._cancel
+            params.abort_callback_data = cancel
         with logs.capture() as lines:
             pointer = lib.llama_init_from_model(parent, params[0])
         if pointer == active.NULL:
             raise ContextCreateError(f"llama.cpp made no context: {reason(lines)}", log=lines)
         self._ffi: Any = active.ffi
         self._lib: Any = lib
-        self._decode: Any = lib.llama_decode
         self._handle = Handle(
-            active.ffi, pointer, lib.llama_free, "context", keep=[parent], exclusive=True, cancel=self._cancel
+            active.ffi, pointer, lib.llama_free, "context", keep=[parent], exclusive=True, cancel=cancel
         )
         self.model = model
-        self.n_ctx = int(lib.llama_n_ctx(pointer))
-        self.n_ctx_seq = int(lib.llama_n_ctx_seq(pointer))
-        self.n_batch = int(lib.llama_n_batch(pointer))
-        self.n_ubatch = int(lib.llama_n_ubatch(pointer))
-        self.n_seq_max = int(lib.llama_n_seq_max(pointer))
-        self.n_rs_seq = int(lib.llama_n_rs_seq(pointer))
-        self._encoded = False
-        self._limits = limits = self._read_limits(pointer, n_outputs_max, kv_unified)
+        self._limits = known = limits.read(active, model, pointer, n_outputs_max, kv_unified)
+        self.n_ctx, self.n_ctx_seq = known.n_ctx, known.n_ctx_seq
+        self.n_batch, self.n_ubatch = known.n_batch, known.n_ubatch
+        self.n_seq_max, self.n_rs_seq = known.n_seq_max, known.n_rs_seq
         self._outputs = Outputs(
             active.ffi,
             lib,
-            n_vocab=limits.n_vocab,
+            n_vocab=known.n_vocab,
             n_embd=model.n_embd_out,
-            n_scores=int(lib.llama_model_n_cls_out(parent)) if limits.pooled == "RANK" else 0,
+            n_scores=int(lib.llama_model_n_cls_out(parent)) if known.pooled == "RANK" else 0,
             n_seq_max=self.n_seq_max,
-            pooled=limits.pooled,
+            pooled=known.pooled,
         )
         self._outputs.embeddings_enabled = bool(embeddings)
+        self._decoder = Decoder(active.ffi, lib, known, self._outputs, cancel)
         self._memory: Memory | None = None
-        if limits.has_memory:
+        if known.has_memory:
             shape = Shape(
                 n_seq_max=self.n_seq_max,
-                separate_streams=limits.separate_streams,
+                separate_streams=known.separate_streams,
                 whole_copies=model.arch == "deepseek4",
-                recurrent=not limits.keeps_all,
+                recurrent=not known.keeps_all,
             )
             self._memory = Memory(self._handle, lib.llama_get_memory(pointer), shape)
-
-    def _read_limits(self, pointer: Any, n_outputs_max: int, kv_unified: bool) -> Limits:
-        model, lib = self.model, self._lib
-        pooling = binding.active().enums.CLASSES["llama_pooling_type"]
-        limits = Limits()
-        limits.causal = bool(lib.llama_get_causal_attn(pointer))
-        limits.encodes = model.has_encoder
-        limits.encodes_first = model.has_encoder and model.has_decoder
-        limits.has_memory = lib.llama_get_memory(pointer) != self._ffi.NULL
-        limits.keeps_all = not (model.is_recurrent or model.is_hybrid)
-        limits.n_batch = self.n_batch
-        limits.n_ctx = self.n_ctx
-        limits.n_outputs_max = n_outputs_max if n_outputs_max and not model.has_encoder else self.n_batch
-        limits.n_seq_max = self.n_seq_max
-        limits.n_ubatch = self.n_ubatch
-        limits.n_vocab = model.vocab.n_tokens
-        limits.pooled = pooling(lib.llama_pooling_type(pointer)).name
-        limits.position_limit = _position_limit(model)
-        limits.separate_streams = not kv_unified and self.n_seq_max > 1
-        return limits
 
     # --- life ---
 
@@ -320,79 +264,13 @@ class Context:
         self._compute(batch, encoding=True)
 
     def _compute(self, batch: Batch, *, encoding: bool) -> None:
-        struct, outputs, limits = batch._struct, self._outputs, self._limits
         lock = batch._lock
         lock.enter("batch")
         try:
             with self._handle as ctx:
-                count = struct.n_tokens
-                embedding = encoding or outputs.embeddings_enabled or not limits.has_memory
-                rows = count if embedding else batch.n_outputs
-                decoding.check(
-                    limits, batch, count, rows, encoding=encoding, encoded=self._encoded, embedding=embedding
-                )
-                outputs.begin(rows)
-                if encoding:
-                    self._run(ctx, batch, [(0, struct[0])], rows, self._lib.llama_encode, "encode")
-                    self._encoded = True
-                elif count <= limits.n_ubatch:
-                    self._run(ctx, batch, [(0, struct[0])], rows, self._decode, "decode")
-                else:
-                    parts = decoding.slices(self._ffi, limits, batch, count, embedding)
-                    self._run(ctx, batch, parts, rows, self._decode, "decode")
+                self._decoder.compute(ctx, batch, encoding=encoding)
         finally:
             lock.leave()
-
-    def _run(
-        self, ctx: Any, batch: Batch, parts: list[tuple[int, Any]], rows: int, call: Any, name: str
-    ) -> None:
-        """Make the calls of one decode; undo all of them if one fails or a signal arrives between them."""
-        changed = False
-        try:
-            for _first, part in parts:
-                if self._cancel[0]:
-                    self._cancel[0] = 0
-                    rest = decoding.undo(self._lib, ctx, batch, changed and self._limits.has_memory)
-                    raise CancelledError(f"{name} was cancelled; {rest}", code=2)
-                mark = logs.position()
-                code = call(ctx, part)
-                if code:
-                    self._cancel[0] = 0
-                    lines = logs.since(mark)
-                    raise decoding.failure(
-                        self._lib, ctx, self._limits, batch, code, lines, changed=changed, name=name
-                    )
-                changed = True
-            self._outputs.end(parts[-1][0], rows)
-        except LlamaError:
-            raise
-        except BaseException:  # Ctrl-C, or what a log handler raised: as if the call had not been made
-            self._outputs.valid = False
-            decoding.undo(self._lib, ctx, batch, self._limits.has_memory and name == "decode")
-            raise
-
-    def _decode_one(self, ctx: Any, batch: Batch, value: Any) -> None:
-        """Decode a batch of one token whose form is known to be right; the caller is inside the handle.
-
-        The short form of ``_run``, for a loop that does it once per token.
-        """
-        outputs = self._outputs
-        outputs.begin(1)
-        if self._cancel[0]:
-            self._run(ctx, batch, [(0, value)], 1, self._decode, "decode")
-            return
-        mark = logs.position()
-        try:
-            code = self._decode(ctx, value)
-        except BaseException:
-            decoding.undo(self._lib, ctx, batch, True)
-            raise
-        if code:
-            self._cancel[0] = 0
-            raise decoding.failure(
-                self._lib, ctx, self._limits, batch, code, logs.since(mark), changed=False, name="decode"
-            )
-        outputs.valid = True
 
     def cancel(self) -> None:
         """Make the running decode stop with CancelledError, or the next one if none is running.
@@ -580,43 +458,3 @@ class Context:
         """
         with self._handle as ctx:
             self._lib.llama_synchronize(ctx)
-
-
-def _facts(model: Model) -> ModelFacts:
-    arch, metadata, n_head = model.arch, model.metadata, model.n_head
-    usual = model.n_embd // n_head if n_head else 0
-    kv_heads = model.n_head_kv
-    plain = not (
-        model.is_recurrent
-        or model.is_hybrid
-        or model.n_swa
-        or f"{arch}.attention.kv_lora_rank" in metadata
-        or f"{arch}.attention.shared_kv_layers" in metadata
-        or metadata.get(f"{arch}.attention.causal") == "false"
-    )
-    return ModelFacts(
-        n_ctx_train=model.n_ctx_train,
-        n_layer=model.n_layer,
-        head_dim_k=_number(metadata.get(f"{arch}.attention.key_length"), usual),
-        head_dim_v=_number(metadata.get(f"{arch}.attention.value_length"), usual),
-        n_head_kv=kv_heads,
-        plain_cache=plain
-        and arch in ("llama", "qwen2", "qwen3", "phi3", "gemma", "mistral3", "starcoder2", "gpt2"),
-        has_encoder=model.has_encoder,
-        size=model.size,
-    )
-
-
-def _position_limit(model: Model) -> int:
-    """Return where positions end for models that have learned an embedding of each; beyond it C asserts."""
-    arch = model.arch
-    if arch == "mpt" and _number(model.metadata.get("mpt.attention.max_alibi_bias"), 0):
-        return decoding.NO_LIMIT
-    return model.n_ctx_train if arch in ("bert", "gpt2", "mpt", "starcoder") else decoding.NO_LIMIT
-
-
-def _number(text: str | None, default: int) -> int:
-    try:
-        return default if text is None else int(float(text))
-    except ValueError:
-        return default

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._core import arrays
+from ._core import arrays, logs
 from .batch import Batch
 from .errors import (
     CancelledError,
@@ -23,53 +23,94 @@ from .errors import (
     SequenceRangeError,
     TokenRangeError,
 )
-
-NO_LIMIT = 2**31
-"""A position limit that no position reaches."""
+from .limits import NO_LIMIT, Limits
+from .outputs import Outputs
 
 _OK, _NO_SLOT, _ABORTED, _INVALID = 0, 1, 2, -1
 
 
-class Limits:
-    """What a context can take, as C reports it."""
+class Decoder:
+    """Makes the calls for one context. Its methods are called inside the context's handle."""
 
-    __slots__ = (
-        "causal",
-        "encodes",
-        "encodes_first",
-        "has_memory",
-        "keeps_all",
-        "n_batch",
-        "n_ctx",
-        "n_outputs_max",
-        "n_seq_max",
-        "n_ubatch",
-        "n_vocab",
-        "pooled",
-        "position_limit",
-        "separate_streams",
-    )
+    __slots__ = ("_cancel", "_decode", "_encode", "_encoded", "_ffi", "_lib", "_limits", "_outputs")
 
-    causal: bool
-    """a token sees only what comes before it"""
-    encodes: bool
-    """there is an encoder"""
-    encodes_first: bool
-    """the encoder must have run before the first decode"""
-    has_memory: bool
-    keeps_all: bool
-    """a part of a sequence can be taken out of the memory again: no recurrent state"""
-    n_batch: int
-    n_ctx: int
-    n_outputs_max: int
-    n_seq_max: int
-    n_ubatch: int
-    n_vocab: int
-    pooled: str
-    """name of the pooling type"""
-    position_limit: int
-    separate_streams: bool
-    """sequences don't share their memory"""
+    def __init__(self, ffi: Any, lib: Any, limits: Limits, outputs: Outputs, cancel: Any) -> None:
+        self._ffi = ffi
+        self._lib = lib
+        self._decode: Any = lib.llama_decode
+        self._encode: Any = lib.llama_encode
+        self._limits = limits
+        self._outputs = outputs
+        self._cancel = cancel
+        self._encoded = False
+
+    def compute(self, ctx: Any, batch: Batch, *, encoding: bool) -> None:
+        """Check, decode or encode, and undo what was done if it fails."""
+        struct, outputs, limits = batch._struct, self._outputs, self._limits
+        count = struct.n_tokens
+        embedding = encoding or outputs.embeddings_enabled or not limits.has_memory
+        rows = count if embedding else batch.n_outputs
+        check(limits, batch, count, rows, encoding=encoding, encoded=self._encoded, embedding=embedding)
+        outputs.begin(rows)
+        if encoding:
+            self._run(ctx, batch, [(0, struct[0])], rows, self._encode, "encode")
+            self._encoded = True
+        elif count <= limits.n_ubatch:
+            self._run(ctx, batch, [(0, struct[0])], rows, self._decode, "decode")
+        else:
+            parts = slices(self._ffi, limits, batch, count, embedding)
+            self._run(ctx, batch, parts, rows, self._decode, "decode")
+
+    def one(self, ctx: Any, batch: Batch, value: Any) -> None:
+        """Decode a batch of one token whose form is known to be right.
+
+        The short form of ``compute``, for a loop that does it once per token.
+        """
+        outputs = self._outputs
+        outputs.begin(1)
+        if self._cancel[0]:
+            self._run(ctx, batch, [(0, value)], 1, self._decode, "decode")
+            return
+        mark = logs.position()
+        try:
+            code = self._decode(ctx, value)
+        except BaseException:
+            undo(self._lib, ctx, batch, True)
+            raise
+        if code:
+            self._cancel[0] = 0
+            lines = logs.since(mark)
+            raise failure(self._lib, ctx, self._limits, batch, code, lines, changed=False, name="decode")
+        outputs.valid = True
+
+    def _run(
+        self, ctx: Any, batch: Batch, parts: list[tuple[int, Any]], rows: int, call: Any, name: str
+    ) -> None:
+        """Make the calls of one decode; undo all of them if one fails or a signal arrives between them."""
+        has_memory = self._limits.has_memory and name == "decode"
+        changed = False
+        try:
+            for _first, part in parts:
+                if self._cancel[0]:
+                    self._cancel[0] = 0
+                    rest = undo(self._lib, ctx, batch, changed and has_memory)
+                    raise CancelledError(f"{name} was cancelled; {rest}", code=_ABORTED)
+                mark = logs.position()
+                code = call(ctx, part)
+                if code:
+                    self._cancel[0] = 0
+                    lines = logs.since(mark)
+                    raise failure(
+                        self._lib, ctx, self._limits, batch, code, lines, changed=changed, name=name
+                    )
+                changed = True
+            self._outputs.end(parts[-1][0], rows)
+        except LlamaError:
+            raise
+        except BaseException:  # Ctrl-C, or what a log handler raised: as if the call had not been made
+            self._outputs.valid = False
+            undo(self._lib, ctx, batch, has_memory)
+            raise
 
 
 def check(

@@ -219,7 +219,7 @@ def _pieces(
     value = batch.ptr[0]
     ids, positions = value.token, value.pos
     chain_handle, ctx_handle = chain._handle, ctx._handle
-    sample, decode, outputs = chain._sample, ctx._decode_one, ctx._outputs
+    sample, decode, outputs = chain._sample, ctx._decoder.one, ctx._outputs
     left = most
     with chain_handle as chain_ptr, ctx_handle as ctx_ptr:
         token = sample(chain_ptr, ctx_ptr, outputs, -1)

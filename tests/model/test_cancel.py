@@ -40,7 +40,7 @@ def test_cancel_from_another_thread_restores_the_memory(model: lf.Model) -> None
     prompt = lf.Batch.from_tokens([7] * 4000, pos0=3)
     running = threading.Event()
     undone: list[int] = []
-    decode = ctx._decode
+    decode = ctx._decoder._decode
 
     def first_slice(*arguments: object) -> int:
         code: int = decode(*arguments)
@@ -48,7 +48,7 @@ def test_cancel_from_another_thread_restores_the_memory(model: lf.Model) -> None
         running.set()
         return code
 
-    ctx._decode = first_slice
+    ctx._decoder._decode = first_slice
     canceller = threading.Thread(target=lambda: (running.wait(60), ctx.cancel()))
     canceller.start()
     with pytest.raises(CancelledError, match="the memory is as before"):
@@ -56,21 +56,21 @@ def test_cancel_from_another_thread_restores_the_memory(model: lf.Model) -> None
     canceller.join()
     assert len(undone) < 4000 // 64, "it ran to its end"
     assert ctx.memory.seq_pos_max(0) == 2
-    ctx._decode = decode
+    ctx._decoder._decode = decode
     ctx.decode(lf.Batch.from_tokens([4], pos0=3))
 
 
 def test_c_stops_at_the_next_node(model: lf.Model) -> None:
     """Without slices: the flag is set while C computes, and C itself notices it."""
     ctx = model.context(n_ctx=4096, n_batch=4096, n_ubatch=4096)
-    flag, decode = ctx._cancel, ctx._decode
+    flag, decode = ctx._decoder._cancel, ctx._decoder._decode
 
     def set_inside(*arguments: object) -> int:
         flag[0] = 1
         code: int = decode(*arguments)
         return code
 
-    ctx._decode = set_inside
+    ctx._decoder._decode = set_inside
     with pytest.raises(CancelledError) as caught:
         ctx.decode(lf.Batch.from_tokens([7] * 4000))
     assert caught.value.code == 2
@@ -84,7 +84,7 @@ INTERRUPTED = """
     model = lf.Model.load(lf.tiny_model_path())
     ctx = model.context(n_ctx=4096, n_batch=4096, n_ubatch=64)
     ctx.decode(lf.Batch.from_tokens([1, 2, 3]))
-    calls, decode = [], ctx._decode
+    calls, decode = [], ctx._decoder._decode
 
     def counted(*arguments):
         if len(calls) == 2:
@@ -92,13 +92,13 @@ INTERRUPTED = """
         calls.append(decode(*arguments))
         return calls[-1]
 
-    ctx._decode = counted
+    ctx._decoder._decode = counted
     try:
         ctx.decode(lf.Batch.from_tokens([7] * 4000, pos0=3))
         print("ran to its end")
     except KeyboardInterrupt:
         print(len(calls) < 4000 // 64, ctx.memory.seq_pos_max(0))
-    ctx._decode = decode
+    ctx._decoder._decode = decode
     ctx.decode(lf.Batch.from_tokens([4], pos0=3))
     print(ctx.memory.seq_pos_max(0))
 """
@@ -153,7 +153,7 @@ def test_close_while_another_thread_reads_is_refused(model: lf.Model) -> None:
     generation = lf.generate("Once", model=model, max_tokens=4, seed=1)
     context = generation._context
     inside, finish = threading.Event(), threading.Event()
-    decode = context._decode
+    decode = context._decoder._decode
 
     def slow(*arguments: object) -> int:
         inside.set()
@@ -161,7 +161,7 @@ def test_close_while_another_thread_reads_is_refused(model: lf.Model) -> None:
         code: int = decode(*arguments)
         return code
 
-    context._decode = slow
+    context._decoder._decode = slow
     reader = threading.Thread(target=lambda: next(generation))
     reader.start()
     assert inside.wait(60)

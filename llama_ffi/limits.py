@@ -1,0 +1,121 @@
+"""What a context can take: facts about its model before it is made, and C's own answers afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._core.binding import Binding
+from .model import Model
+from .params import ModelFacts
+
+NO_LIMIT = 2**31
+"""A position limit that no position reaches."""
+
+
+class Limits:
+    """What a context can take, as C reports it."""
+
+    __slots__ = (
+        "causal",
+        "encodes",
+        "encodes_first",
+        "has_memory",
+        "keeps_all",
+        "n_batch",
+        "n_ctx",
+        "n_ctx_seq",
+        "n_outputs_max",
+        "n_rs_seq",
+        "n_seq_max",
+        "n_ubatch",
+        "n_vocab",
+        "pooled",
+        "position_limit",
+        "separate_streams",
+    )
+
+    causal: bool
+    """a token sees only what comes before it"""
+    encodes: bool
+    """there is an encoder"""
+    encodes_first: bool
+    """the encoder must have run before the first decode"""
+    has_memory: bool
+    keeps_all: bool
+    """a part of a sequence can be taken out of the memory again: no recurrent state"""
+    n_batch: int
+    n_ctx: int
+    n_ctx_seq: int
+    n_outputs_max: int
+    n_rs_seq: int
+    n_seq_max: int
+    n_ubatch: int
+    n_vocab: int
+    pooled: str
+    """name of the pooling type"""
+    position_limit: int
+    separate_streams: bool
+    """sequences don't share their memory"""
+
+
+def read(active: Binding, model: Model, context: Any, n_outputs_max: int, kv_unified: bool) -> Limits:
+    """Ask C about the context it has made: what was asked for need not be what there is."""
+    lib, pooling = active.lib, active.enums.CLASSES["llama_pooling_type"]
+    limits = Limits()
+    limits.causal = bool(lib.llama_get_causal_attn(context))
+    limits.encodes = model.has_encoder
+    limits.encodes_first = model.has_encoder and model.has_decoder
+    limits.has_memory = lib.llama_get_memory(context) != active.NULL
+    limits.keeps_all = not (model.is_recurrent or model.is_hybrid)
+    limits.n_batch = int(lib.llama_n_batch(context))
+    limits.n_ctx = int(lib.llama_n_ctx(context))
+    limits.n_ctx_seq = int(lib.llama_n_ctx_seq(context))
+    limits.n_outputs_max = n_outputs_max if n_outputs_max and not model.has_encoder else limits.n_batch
+    limits.n_rs_seq = int(lib.llama_n_rs_seq(context))
+    limits.n_seq_max = int(lib.llama_n_seq_max(context))
+    limits.n_ubatch = int(lib.llama_n_ubatch(context))
+    limits.n_vocab = model.vocab.n_tokens
+    limits.pooled = pooling(lib.llama_pooling_type(context)).name
+    limits.position_limit = _position_limit(model)
+    limits.separate_streams = not kv_unified and limits.n_seq_max > 1
+    return limits
+
+
+def facts(model: Model) -> ModelFacts:
+    arch, metadata, n_head = model.arch, model.metadata, model.n_head
+    usual = model.n_embd // n_head if n_head else 0
+    kv_heads = model.n_head_kv
+    plain = not (
+        model.is_recurrent
+        or model.is_hybrid
+        or model.n_swa
+        or f"{arch}.attention.kv_lora_rank" in metadata
+        or f"{arch}.attention.shared_kv_layers" in metadata
+        or metadata.get(f"{arch}.attention.causal") == "false"
+    )
+    return ModelFacts(
+        n_ctx_train=model.n_ctx_train,
+        n_layer=model.n_layer,
+        head_dim_k=_number(metadata.get(f"{arch}.attention.key_length"), usual),
+        head_dim_v=_number(metadata.get(f"{arch}.attention.value_length"), usual),
+        n_head_kv=kv_heads,
+        plain_cache=plain
+        and arch in ("llama", "qwen2", "qwen3", "phi3", "gemma", "mistral3", "starcoder2", "gpt2"),
+        has_encoder=model.has_encoder,
+        size=model.size,
+    )
+
+
+def _position_limit(model: Model) -> int:
+    """Return where positions end for models that have learned an embedding of each; beyond it C asserts."""
+    arch = model.arch
+    if arch == "mpt" and _number(model.metadata.get("mpt.attention.max_alibi_bias"), 0):
+        return NO_LIMIT
+    return model.n_ctx_train if arch in ("bert", "gpt2", "mpt", "starcoder") else NO_LIMIT
+
+
+def _number(text: str | None, default: int) -> int:
+    try:
+        return default if text is None else int(float(text))
+    except ValueError:
+        return default
