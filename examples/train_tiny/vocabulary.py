@@ -76,24 +76,30 @@ def _merges(words: Sequence[str]) -> list[str]:
     """Return the texts of the merges, best first, that lead to one piece per word."""
     ranks: dict[str, int] = {}
     state = {word: list(word) for word in words}
-    while True:
-        pairs: Counter[str] = Counter()
-        for pieces in state.values():
-            pairs.update(a + b for a, b in itertools.pairwise(pieces))
-        if not pairs:
-            return list(ranks)
+    pairs: Counter[str] = Counter()
+    for pieces in state.values():
+        pairs.update(_pairs(pieces))
+    while pairs:
         best = min(pairs, key=lambda text: (-pairs[text], text))
         ranks[best] = len(ranks)
         for word, pieces in state.items():
             if best in word:
                 state[word] = _join(pieces, ranks)
+                pairs.subtract(_pairs(pieces))
+                pairs.update(_pairs(state[word]))
+        pairs = +pairs  # without those that are gone
+    return list(ranks)
+
+
+def _pairs(pieces: list[str]) -> list[str]:
+    """Return the joint texts of all neighbours."""
+    return [a + b for a, b in itertools.pairwise(pieces)]
 
 
 def _join(pieces: list[str], ranks: dict[str, int]) -> list[str]:
     """Join neighbours while any pair is known, the best rank first, the leftmost of equals first."""
     while True:
-        joined = [a + b for a, b in itertools.pairwise(pieces)]
-        known = [(ranks[text], at) for at, text in enumerate(joined) if text in ranks]
+        known = [(ranks[text], at) for at, text in enumerate(_pairs(pieces)) if text in ranks]
         if not known:
             return pieces
         _, at = min(known)

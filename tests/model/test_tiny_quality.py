@@ -49,6 +49,19 @@ def test_the_vocabulary_falls_back_to_bytes_and_has_its_control_tokens(model: lf
     assert vocab.is_control(turn[2])
 
 
+def test_the_chat_template_is_one_that_llama_cpp_knows(model: lf.Model) -> None:
+    ffi, lib = lf.raw.ffi, lf.raw.lib
+    texts = [ffi.new("char[]", text) for text in (b"system", b"Be kind.", b"user", b"hi")]
+    messages = ffi.new("struct llama_chat_message[]", [texts[:2], texts[2:]])
+    buffer = ffi.new("char[]", 1000)
+    template = model.metadata["tokenizer.chat_template"].encode()
+    length = lib.llama_chat_apply_template(template, messages, 2, True, buffer, 1000)
+    assert ffi.buffer(buffer, length)[:].decode() == (
+        "<|im_start|>system<|im_sep|>Be kind.<|im_end|><|im_start|>user<|im_sep|>hi<|im_end|>"
+        "<|im_start|>assistant<|im_sep|>"
+    )
+
+
 def test_llama_cpp_cuts_each_text_of_the_grammars_into_its_words(
     model: lf.Model, data: corpus.Corpus
 ) -> None:
