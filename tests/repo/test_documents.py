@@ -54,6 +54,8 @@ def test_ci_runs_what_the_readme_promises() -> None:
     assert "LLAMA_FFI_EXPECT_NO_SKIPS=1" in ci
     assert "pip install . " in readme
     assert 'pip" install -q .' in ci
+    assert "pip install -e '.[test]' && .venv/bin/pytest -n 2\n" in readme
+    assert "python -m pytest -n 2 " in ci
     assert 'llama-ffi generate "Once upon a time"' in readme
     assert 'llama-ffi generate "Once upon a time"' in ci
     assert subprocess.run(["bash", "-n", str(ROOT / ".ci" / "run")]).returncode == 0
