@@ -101,6 +101,7 @@ def facts(model: Model) -> ModelFacts:
         n_head_kv=kv_heads,
         plain_cache=plain
         and arch in ("llama", "qwen2", "qwen3", "phi3", "gemma", "mistral3", "starcoder2", "gpt2"),
+        pooling=_number(metadata.get(f"{arch}.pooling_type"), 0),
         has_encoder=model.has_encoder,
         size=model.size,
     )

@@ -168,6 +168,8 @@ class ModelFacts:
     plain_cache: bool
     """every layer keeps keys and values for every position (no sliding window, no recurrence, no MLA)"""
     has_encoder: bool
+    pooling: int
+    """how the model's metadata want embeddings pooled, a ``llama_pooling_type``"""
     size: int
     """bytes of weights"""
 
@@ -311,7 +313,38 @@ def _check_together(active: Binding, model: ModelFacts, params: Any) -> None:
     n_ubatch = min(n_batch, params.n_ubatch or n_batch)
     if params.n_rs_seq and n_ubatch <= params.n_rs_seq + 1:
         raise ContextCreateError(f"n_rs_seq is {params.n_rs_seq}; n_ubatch ({n_ubatch}) must be larger by 2")
+    if params.embeddings:
+        _check_pooling(active, model, params)
     _check_memory(active, model, params)
+
+
+def _check_pooling(active: Binding, model: ModelFacts, params: Any) -> None:
+    """Refuse what the graph for pooling by mean asserts on: fewer outputs than it is planned for."""
+    named = members(active, "llama_pooling_type")
+    pooling = model.pooling if params.pooling_type == named["unspecified"] else params.pooling_type
+    if pooling not in (named["mean"], named["rank"]):
+        return
+    wanted, n_seq = params.n_ctx or model.n_ctx_train, params.n_seq_max
+    n_ctx = -(-wanted // 256) * 256
+    if not params.kv_unified:
+        n_ctx = -(-(n_ctx // n_seq) // 256) * 256 * n_seq
+    attention = members(active, "llama_attention_type")
+    for kind, n_batch in (("causal", min(wanted, params.n_batch)), ("non_causal", params.n_batch)):
+        if params.attention_type not in (attention["unspecified"], attention[kind]):
+            continue
+        planned = min(n_ctx, n_batch, params.n_ubatch or params.n_batch)
+        n_outputs = params.n_outputs_max if params.n_outputs_max and not model.has_encoder else n_batch
+        if planned % n_seq or n_outputs < planned:
+            raise ContextCreateError(
+                f"pooling by {named_of(named, pooling)} is planned for {planned} tokens at a time (by n_ctx, "
+                f"n_batch and n_ubatch): they must be a multiple of n_seq_max ({n_seq}) and at most "
+                f"n_outputs_max ({n_outputs})"
+            )
+
+
+def named_of(named: dict[str, Any], value: int) -> str:
+    """Return the name of an enum's value."""
+    return next(name for name, each in named.items() if each == value)
 
 
 _CELL = 56

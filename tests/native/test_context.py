@@ -293,6 +293,11 @@ def test_embeddings(random_model: lf.Model) -> None:
         ({"rope_freq_scale": -1.0}, InvalidArgumentError, "rope_freq_scale"),
         ({"ctx_type": "mtp"}, ContextCreateError, "MTP"),
         ({"n_rs_seq": 600, "n_ubatch": 512}, ContextCreateError, "n_rs_seq"),
+        (
+            {"embeddings": True, "pooling_type": "mean", "n_seq_max": 8, "n_batch": 33},
+            ContextCreateError,
+            "multiple of n_seq_max",
+        ),
     ],
 )
 def test_parameters_that_no_context_has(
