@@ -157,8 +157,10 @@ class Model:
         if ignored:  # C warns and goes on without them
             lib.llama_model_free(pointer)
             raise InvalidArgumentError(f"kv_overrides: {'; '.join(ignored)}", log=lines)
-        # devices are kept by C as pointers into its own registry; every other array was only read
-        model = cls(pointer, os.fsdecode(parts[0]), vocab_only=bool(vocab_only), keep=keep)
+        # devices are kept by C as pointers into its own registry; every other array was only read. The
+        # callback isn't called any more: kept, a program that the model is part of could never be collected.
+        needed = [each for each in keep if each is not callback]
+        model = cls(pointer, os.fsdecode(parts[0]), vocab_only=bool(vocab_only), keep=needed)
         if callback is not None:
             callback.reraise()
         return model
