@@ -133,13 +133,16 @@ def test_what_is_not_text(spm: lf.Vocab, bpe: lf.Vocab) -> None:
 @settings(max_examples=60, deadline=None)
 @given(text=st.text(max_size=80))
 def test_any_text_survives_the_way_there_and_back(spm: lf.Vocab, bpe: lf.Vocab, text: str) -> None:
+    def plain(string: str) -> str:
+        """SPM writes spaces as "▁", can't tell the two apart, and may put one in front."""
+        return string.replace("▁", " ").lstrip(" ")
+
     for vocab in (spm, bpe):
         tokens = vocab.tokenize(text, add_special=False)
-        back = vocab.detokenize_bytes(tokens).decode()
-        assert back.removeprefix(" ") == text.removeprefix(" ")
+        assert plain(vocab.detokenize_bytes(tokens).decode()) == plain(text)
         decoder = lf.Utf8Decoder()
         pieces = "".join(decoder.feed(vocab.piece(token)) for token in tokens) + decoder.flush()
-        assert pieces.removeprefix(" ").removeprefix(" ") == text.removeprefix(" ").removeprefix(" ")
+        assert plain(pieces) == plain(text)
 
 
 @settings(max_examples=60, deadline=None)
