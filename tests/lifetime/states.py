@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ SMALL: dict[str, Any] = {"n_ctx": 256, "n_batch": 32, "n_threads": 1}
 
 kept: list[Any] = []
 """What the module's end finds."""
+
+# Python's advice, from 3.12 on, to whoever forks beside threads: here it is the point.
+warnings.filterwarnings("ignore", ".*multi-threaded.*", DeprecationWarning)
 
 
 def prompt(model: lf.Model) -> lf.Batch:

@@ -28,15 +28,11 @@ def start(function: Callable[..., object], *arguments: object) -> threading.Thre
     return thread
 
 
-def wait_until_busy(context: lf.Context) -> None:
-    while not context._handle.busy:
-        pass
-
-
 def decoding(context: lf.Context) -> threading.Thread:
     """Start a long decode in another thread and return when it is under way."""
     thread = start(context.decode, lf.Batch.from_tokens([5] * LONG))
-    wait_until_busy(context)
+    while not context._handle.busy:
+        assert thread.is_alive(), "the decode was over before it was seen"
     return thread
 
 
