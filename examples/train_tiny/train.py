@@ -135,7 +135,7 @@ def main() -> None:
     """Run the training as the command line says."""
     parser = argparse.ArgumentParser(description="Train the small model with llama.cpp's optimizer.")
     parser.add_argument("--out", type=Path, default=Path("tiny.gguf"), help="the file to write")
-    parser.add_argument("--steps", type=int, default=2880, help="training steps of n_ctx tokens")
+    parser.add_argument("--steps", type=int, default=3200, help="training steps of n_ctx tokens")
     parser.add_argument("--peak", type=float, default=1e-3, help="highest learning rate")
     parser.add_argument("--threads", type=int, default=1, help="threads of llama.cpp")
     parser.add_argument("--seed", type=int, default=1, help="seed of weights and texts")
