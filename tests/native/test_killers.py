@@ -48,13 +48,13 @@ GRAMMAR = """'root ::= "yes"'"""
 
 KILLERS = {
     "more tokens than n_batch": Killer(
-        "lib.llama_decode(ctx.ptr, lf.Batch.from_tokens([5] * 65).ptr[0])",
+        "b = lf.Batch.from_tokens([5] * 65); lib.llama_decode(ctx.ptr, b.ptr[0])",
         "ctx.decode(lf.Batch.from_tokens([5] * 65))",
         "InvalidBatchError",
     ),
     "non-causal over n_ubatch": Killer(
-        "lib.llama_set_causal_attn(ctx.ptr, False)\nlib.llama_decode(ctx.ptr, lf.Batch.from_tokens([5] * "
-        "40).ptr[0])",
+        "lib.llama_set_causal_attn(ctx.ptr, False)\nb = lf.Batch.from_tokens([5] * 40); "
+        "lib.llama_decode(ctx.ptr, b.ptr[0])",
         "c = context(); c.set_causal_attn(False); c.decode(lf.Batch.from_tokens([5] * 40))",
         "InvalidBatchError",
     ),
@@ -67,7 +67,7 @@ KILLERS = {
     "a context of a vocabulary": Killer(
         "m = vocabulary('gpt-2'); p = lib.llama_context_default_params(); c = "
         "lib.llama_init_from_model(m.ptr, p); "
-        "lib.llama_decode(c, lf.Batch.from_tokens([5]).ptr[0])",
+        "b = lf.Batch.from_tokens([5]); lib.llama_decode(c, b.ptr[0])",
         "vocabulary('gpt-2').context()",
         "UnsupportedError",
     ),
