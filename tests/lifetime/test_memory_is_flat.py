@@ -37,6 +37,7 @@ def one_life(path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system has no /proc/self/status")
 def test_two_hundred_cycles(tiny_model: Path) -> None:
+    gc.collect()  # what earlier tests have left
     owned = handle.live()
     for _ in range(WARM_UP):
         one_life(tiny_model)
