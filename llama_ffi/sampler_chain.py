@@ -224,9 +224,12 @@ class SamplerChain(Adders):
         with self._handle as chain:
             for index in range(len(self._members)):
                 check_clonable(lib.llama_sampler_chain_get(chain, index))
+            pointer = lib.llama_sampler_clone(chain)
+            if pointer == active.NULL:
+                raise SamplerError("llama.cpp made no copy of the chain")
             copy = SamplerChain.__new__(SamplerChain)
             members = [_Member(copy_kind(member.kind), member.keep) for member in self._members]
-            copy._take(active, lib.llama_sampler_clone(chain), members)
+            copy._take(active, pointer, members)
             for member in members:
                 copy._handle.keep(*member.keep)
             return copy
