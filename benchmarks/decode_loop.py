@@ -1,6 +1,6 @@
 """Compare the speed of Python's decode loops with the same loop in C on the same library.
 
-    python -m benchmarks.decode_loop [--pairs 15] [--tokens 200] [--best-of 4] [--threads 1]
+    python -m benchmarks.decode_loop [--pairs 15] [--tokens 100] [--best-of 8] [--threads 1]
 
 A pair runs the C loop and a Python loop in turn, `--best-of` times each, and compares the best of both;
 the figure is the median of the pairs' ratios. All loops must write the same text.
@@ -23,8 +23,8 @@ REQUIRED = {"raw": 0.97, "generate": 0.95}
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=15, help="default: 15")
-    parser.add_argument("--tokens", type=int, default=200, help="per run (default: 200)")
-    parser.add_argument("--best-of", type=int, default=4, help="runs of each loop in a pair (default: 4)")
+    parser.add_argument("--tokens", type=int, default=100, help="per run (default: 100)")
+    parser.add_argument("--best-of", type=int, default=8, help="runs of each loop in a pair (default: 8)")
     parser.add_argument("--threads", type=int, default=1, help="libllama's (default: 1)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

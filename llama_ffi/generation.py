@@ -17,7 +17,7 @@ from .context import Context
 from .errors import ArgumentTypeError, BusyError, InvalidArgumentError, PromptTooLongError
 from .model import Model
 from .paths import tiny_model_path
-from .sampler_chain import SamplerChain
+from .sampler_chain import GREEDY, SamplerChain
 
 
 def generate(
@@ -220,6 +220,7 @@ def _pieces(
     ids, positions = value.token, value.pos
     chain_handle, ctx_handle = chain._handle, ctx._handle
     sample, decode, outputs = chain._sample, ctx._decoder.one, ctx._outputs
+    greedy = chain._sample_c
     left = most
     with chain_handle as chain_ptr, ctx_handle as ctx_ptr:
         token = sample(chain_ptr, ctx_ptr, outputs, -1)
@@ -239,7 +240,11 @@ def _pieces(
         # nothing is held over the `yield`: meanwhile the chain is free for whoever owns it
         with chain_handle as chain_ptr, ctx_handle as ctx_ptr:
             decode(ctx_ptr, batch, value)
-            token = sample(chain_ptr, ctx_ptr, outputs, -1)
+            # what `sample` checks for a greedy chain, a row of logits, was there for the first token
+            if chain._plain is GREEDY:
+                token = greedy(chain_ptr, ctx_ptr, -1)
+            else:
+                token = sample(chain_ptr, ctx_ptr, outputs, -1)
         position += 1
 
 

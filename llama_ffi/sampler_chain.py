@@ -285,7 +285,7 @@ class SamplerChain(Adders):
                 f"has {n_vocab}"
             )
         plain = self._plain
-        if plain is _GREEDY:
+        if plain is GREEDY:
             # llama_sampler_sample would assert on a missing row (it is there) and on a missing selection
             # (greedy always selects, NaNs or not); accepting means nothing to it. It is by far
             # the fastest way.
@@ -392,7 +392,7 @@ class SamplerChain(Adders):
         self._plain = None
         if kinds and not any(kind.grammar or kind.name == "custom" for kind in kinds):
             if len(kinds) == 1 and kinds[0].name == "greedy":
-                self._plain = _GREEDY
+                self._plain = GREEDY
             elif kinds[-1].selects:
                 self._plain = _SELECTS
 
@@ -437,7 +437,7 @@ class SamplerChain(Adders):
         return NoTokenSelectedError(f"the chain selected candidate {selected} of {size}")
 
 
-_GREEDY = "greedy"
+GREEDY = "greedy"
 _SELECTS = "selects"
 _F32 = 0
 """GGML_TYPE_F32: fixed by the GGUF format."""

@@ -31,6 +31,7 @@ class Program:
 
 
 def test_a_program_that_is_dropped(tiny_model: Path) -> None:
+    gc.collect()  # of earlier tests
     owned = handle.live()
     program: Any = Program(tiny_model)
     assert program.seen and handle.live() > owned
@@ -43,6 +44,7 @@ def test_a_program_that_is_dropped(tiny_model: Path) -> None:
 
 def test_an_error_keeps_nothing(tiny_model: Path) -> None:
     """A kept exception holds frames, and frames hold what they were called with - but it can be collected."""
+    gc.collect()  # of earlier tests
     owned = handle.live()
     with lf.Model.load(tiny_model) as model:
         context = model.context(n_ctx=256, n_batch=32, n_threads=1)
