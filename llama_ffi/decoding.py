@@ -74,6 +74,8 @@ class Decoder:
         mark = logs.position()
         try:
             code = self._decode(ctx, value)
+        except LlamaError:
+            raise  # aborted inside C: nothing more may be asked of this context
         except BaseException:
             undo(self._lib, ctx, batch, True)
             raise

@@ -361,9 +361,11 @@ class SamplerChain(Adders):
                 sampler = started.get(index)
                 lazy.accept(token, sampler is not None)
                 if sampler is not None:
+                    kept = sampler._handle.kept()
                     with sampler._handle:
                         pointer = sampler._handle.consume(self._handle)
                     self._replace(chain, index, pointer)
+                    self._handle.release(*kept)  # the member keeps the vocabulary's model already
 
     # --- inside ---
 

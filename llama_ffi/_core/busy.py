@@ -8,51 +8,62 @@ the program, and waiting would only hide it. The lock is a real one, so nothing 
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from ..errors import BusyError
-
-_get_ident = threading.get_ident
+from . import callbacks
 
 
 class BusyLock:
-    """A lock that knows its holder, refuses a second caller, and lets ``close()`` wait."""
+    """A lock that refuses a second caller and lets ``close()`` wait.
 
-    __slots__ = ("_holder", "_lock")
+    Ctrl-C can strike between any two of our lines and leave the lock taken. An RLock knows its owner by
+    itself, so a thread that finds it in its own hands, and isn't inside a callback, knows that it was left
+    over: no call of C is running on this thread while Python runs.
+    """
+
+    __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._holder = 0
+        self._lock: Any = threading.RLock()
 
     def enter(self, name: str) -> None:
         """Begin a call, or raise :class:`BusyError` if one is running."""
-        if not self._lock.acquire(False):
-            raise BusyError(self._message(name))
-        self._holder = _get_ident()
+        lock = self._lock
+        if lock._is_owned():
+            if callbacks.inside():
+                raise BusyError(_inside(name))
+        elif not lock.acquire(False):
+            raise BusyError(
+                f"another thread is inside a call on this {name}; give each thread its own, or take turns"
+            )
 
     def leave(self) -> None:
         """End the call that ``enter`` began."""
-        self._holder = 0
-        self._lock.release()
+        if self._lock._is_owned():
+            self._lock.release()
 
-    def wait(self, name: str, timeout: float = -1) -> bool:
-        """Begin a call as soon as the running one has ended; False if ``timeout`` seconds were not enough.
+    def wait(self, name: str) -> None:
+        """Begin a call as soon as the running one has ended.
 
         Raises:
             BusyError: the running call is this thread's own (we are inside one of its callbacks).
         """
-        if self._holder == _get_ident():
-            raise BusyError(self._message(name))
-        if not self._lock.acquire(True, timeout):
-            return False
-        self._holder = _get_ident()
-        return True
+        if not self._lock._is_owned():
+            self._lock.acquire()
+        elif callbacks.inside():
+            raise BusyError(_inside(name))
 
     @property
     def busy(self) -> bool:
         """Whether a call is running."""
-        return self._lock.locked()
+        if self._lock._is_owned():
+            return callbacks.inside()
+        if not self._lock.acquire(False):
+            return True
+        self._lock.release()
+        return False
 
-    def _message(self, name: str) -> str:
-        if self._holder == _get_ident():
-            return f"this {name} is inside a call of this very thread; a callback can't use what called it"
-        return f"another thread is inside a call on this {name}; give each thread its own, or take turns"
+
+def _inside(name: str) -> str:
+    return f"this {name} is inside a call of this very thread; a callback can't use what called it"

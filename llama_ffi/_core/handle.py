@@ -103,7 +103,8 @@ class Handle:
         self._why = ""
         self._lock = BusyLock() if exclusive else None
         self._cancel = cancel
-        self._record = _Record(ffi.cast(ffi.typeof(pointer), pointer), destroy, [*keep, cancel], self)
+        kept = list(keep) if cancel is None else [*keep, cancel]
+        self._record = _Record(ffi.cast(ffi.typeof(pointer), pointer), destroy, kept, self)
         self._finalizer = weakref.finalize(pointer, _release, self._record)
         self._finalizer.atexit = False
         _records[id(self._record)] = self._record
@@ -143,7 +144,7 @@ class Handle:
                 self.poison(str(error))
             self._lock.leave()
         if kind is not None and _exit_thread:
-            _park()
+            _leave_quietly()
 
     @property
     def consumed(self) -> bool:
@@ -238,7 +239,7 @@ class Handle:
 
     def _unusable(self) -> ClosedError | ForkedError:
         if _exit_thread:
-            _park()
+            _leave_quietly()
         if self._record.generation != _generation:
             return ForkedError(
                 f"this {self.name} was made before fork(); make a new one in the child process "
@@ -309,10 +310,13 @@ def close_all(timeout: float) -> None:
     _exited = True
 
 
-def _park() -> None:
-    """Let a daemon thread sleep until the process is gone: its errors would only be noise at the exit."""
-    while threading.get_ident() != _exit_thread:
-        time.sleep(3600)
+def _leave_quietly() -> None:
+    """End a daemon thread that still calls while the interpreter exits: its errors would only be noise.
+
+    SystemExit ends a thread without a word, and lets an exit hook that joins it go on.
+    """
+    if threading.get_ident() != _exit_thread:
+        raise SystemExit
 
 
 def _after_fork_in_child() -> None:

@@ -9,6 +9,7 @@ the recursion really touches is used.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -28,8 +29,19 @@ _lock = threading.Lock()
 """Held while the process-wide default stack size is ours."""
 
 
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 def call(function: Callable[[], Any], n_bytes: int) -> Any:
     """Return ``function()``, run on a stack that is large enough for a text of ``n_bytes``.
+
+    Ctrl-C ends the waiting; ``function`` then runs to its end by itself, so it must own what it uses.
 
     Raises:
         MemoryError: the system doesn't give a stack of that size.

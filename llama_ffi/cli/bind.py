@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     from llama_ffi.errors import LlamaError
 
     target = bindings_folder(args.name)
+    if target.exists() and not (target / "binding.json").is_file():
+        raise FileExistsError(f"{target} exists and holds no bindings; choose another --name")
     custom, probe, error_class = _generator()
     if args.lib is not None and not args.lib.exists():
         raise FileNotFoundError(f"--lib names {args.lib}, which doesn't exist")
@@ -102,7 +104,13 @@ def _try(folder: Path) -> str:
 
 def _replace(target: Path, made: Path) -> None:
     """Put ``made`` at ``target``; what was there goes only when the new one is complete."""
+    old = made.parent / "old"
     if target.exists():
-        os.replace(target, made.parent / "old")
-    os.replace(made, target)
-    shutil.rmtree(made.parent / "old", ignore_errors=True)
+        os.replace(target, old)
+    try:
+        os.replace(made, target)
+    except OSError:
+        if old.exists():
+            os.replace(old, target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

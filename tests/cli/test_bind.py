@@ -89,3 +89,19 @@ def test_wrong_things(arguments: list[str], words: str, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert words in done.stderr
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(source: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("thesis")
+    done = run("bind", *includes(source), "--name", str(precious), cache=tmp_path)
+    assert done.returncode == 1
+    assert "holds no bindings" in done.stderr
+    assert (precious / "thesis.txt").read_text() == "thesis"
+
+
+def test_binding_again_replaces(source: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert run("bind", *includes(source), "--name", "mine", cache=tmp_path).returncode == 0
+    assert [path.name for path in (tmp_path / "bindings").iterdir()] == ["mine"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -57,7 +58,10 @@ struct llama_model_quantize_params llama_model_quantize_default_params(void) {
 
 @dataclass(frozen=True)
 class Case:
-    """An edit of llama.h, and the words that each strength must say about it (None: it can't see it)."""
+    """An edit of llama.h (a pattern and what replaces it), and what each strength must say about it.
+
+    None: it can't see it.
+    """
 
     name: str
     old: str
@@ -80,15 +84,14 @@ CASES = [
     Case("one inserted with equal total size", N_BATCH, SHRUNK, "n_batch", None),
     Case(
         "two fields with different defaults swapped",
-        "n_batch;               // logical maximum batch size that can be submitted to llama_decode\n"
-        "        uint32_t n_ubatch; ",
+        r"n_batch;[^\n]*\n        uint32_t n_ubatch; ",
         "n_ubatch;\n        uint32_t n_batch; ",
         "n_batch",
         "llama_context_params.n_batch is 512 after llama_context_default_params, not 2048",
     ),
     Case(
         "two fields with equal defaults swapped",
-        "type_k; // data type for K cache [EXPERIMENTAL]\n        enum ggml_type type_v; ",
+        r"type_k;[^\n]*\n        enum ggml_type type_v; ",
         "type_v;\n        enum ggml_type type_k; ",
         "type_k",
         None,
@@ -102,7 +105,7 @@ CASES = [
     ),
     Case(
         "a function with another signature",
-        "    LLAMA_API int32_t llama_vocab_n_tokens(const struct llama_vocab * vocab);",
+        r"    LLAMA_API int32_t llama_vocab_n_tokens\([^)]*\);",
         "    LLAMA_API int64_t llama_vocab_n_tokens(const struct llama_vocab * vocab, int32_t flags);",
         "llama_vocab_n_tokens is None in the library",
         None,
@@ -127,8 +130,9 @@ def build(source: Path, tmp_path: Path) -> Callable[[Case], LibrarySet]:
                 (tmp_path / folder / header.name).write_bytes(header.read_bytes())
         llama_h = tmp_path / "include" / "llama.h"
         text = llama_h.read_text()
-        assert text.count(case.old) == 1, "the header has changed; adapt the case"
-        llama_h.write_text(text.replace(case.old, case.new))
+        changed, count = re.subn(case.old, lambda _: case.new, text)
+        assert count == 1, "the header has changed; adapt the case"
+        llama_h.write_text(changed)
         includes = [f"-I{tmp_path / folder}" for folder in HEADERS]
         compiler = [os.environ.get("CC", "cc"), "-std=c11", "-w", *includes]
         probe = ROOT / "build_backends" / "native" / "probe.c"

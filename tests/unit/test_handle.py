@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import random
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -148,9 +150,55 @@ def test_second_call_is_refused_and_close_waits(world: World) -> None:
 
 def test_close_inside_its_own_call_is_refused(world: World) -> None:
     thing = world.make("context", exclusive=True)
-    with thing, pytest.raises(BusyError, match="very thread"):
-        thing.close()
+    callback = Callback(ffi, "int(int)", lambda _number: thing.close(), on_error=1)
+    with thing:
+        assert callback.pointer(1) == 1
+    with pytest.raises(BusyError, match="very thread"):
+        callback.reraise()
     thing.close()
+
+
+def test_a_lock_that_ctrl_c_left_over_is_taken_over(world: World) -> None:
+    thing = world.make("context", exclusive=True)
+    thing.__enter__()  # Ctrl-C struck before the `with` block began: nobody will leave
+    with thing:
+        pass
+    assert not thing.busy
+    others: list[object] = []
+    thread = threading.Thread(target=lambda: others.append(thing.__enter__()))
+    thread.start()
+    thread.join()
+    assert len(others) == 1, "the left-over lock was released"
+    del others[:]
+
+
+def test_interrupts_anywhere_leave_no_lock_behind(world: World) -> None:
+    thing = world.make("context", exclusive=True)
+    armed = True
+
+    def strike(_frame: object, _event: str, _argument: object) -> object:
+        if armed and random.random() < 0.2:
+            raise KeyboardInterrupt
+        return strike
+
+    interrupted = 0
+    for _ in range(300):
+        armed = True
+        sys.settrace(strike)
+        try:
+            with thing:
+                pass
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            armed = False
+            sys.settrace(None)
+    assert interrupted > 30
+    with thing:
+        pass
+    assert not thing.busy
+    thing.close()
+    assert not world.alive
 
 
 def test_nothing_is_freed_under_a_callback(world: World) -> None:
