@@ -32,7 +32,8 @@ INTERRUPTED = """
     print(len(worker))
     model.close()
     del model
-    ends = time.monotonic() + 60  # join() is no help: Python takes a thread whose join was interrupted for ended
+    # no join(): Python takes a thread whose join was interrupted for ended
+    ends = time.monotonic() + 60
     while lf._core.handle.live() and time.monotonic() < ends:
         time.sleep(0.05)
     print("lived", lf._core.handle.live())
