@@ -171,6 +171,7 @@ class Context:
                 separate_streams=known.separate_streams,
                 whole_copies=model.arch == "deepseek4",
                 recurrent=not known.keeps_all,
+                shifts=params.type_k in (lib.GGML_TYPE_F16, lib.GGML_TYPE_F32),
             )
             self._memory = Memory(self._handle, lib.llama_get_memory(pointer), shape)
 

@@ -27,6 +27,8 @@ class Shape:
     """this kind of memory copies whole sequences only"""
     recurrent: bool
     """the model keeps a state instead of, or besides, the tokens' keys and values"""
+    shifts: bool
+    """keys of this type can be rotated to other positions (``type_k`` "f16" or "f32")"""
 
 
 class Memory:
@@ -64,7 +66,7 @@ class Memory:
     def can_shift(self) -> bool:
         """Whether positions can be changed (:meth:`seq_add`, :meth:`seq_div`). C: llama_memory_can_shift"""
         with self._handle:
-            return bool(self._lib.llama_memory_can_shift(self._ptr))
+            return self._shape.shifts and bool(self._lib.llama_memory_can_shift(self._ptr))
 
     def seq_pos_min(self, seq_id: SupportsIndex = 0) -> int:
         """Return the smallest position of a sequence that is in memory, -1 if the sequence is empty.
@@ -157,7 +159,7 @@ class Memory:
         with self._handle:
             low = lib.llama_memory_seq_pos_min(memory, source)
             high = lib.llama_memory_seq_pos_max(memory, source)
-            if first <= low and (end < 0 or end > high):
+            if first <= max(low, 0) and (end < 0 or end > high):  # of an empty sequence both are -1
                 first = end = -1  # the whole sequence, in the words that every kind of memory takes
             elif self._shape.separate_streams or self._shape.whole_copies or self._shape.recurrent:
                 raise MemoryOperationError(
@@ -231,7 +233,13 @@ class Memory:
             self._lib.llama_memory_seq_div(self._ptr, sequence, first, end, divisor)
 
     def _check_shift(self, name: str) -> None:
-        # the call itself succeeds everywhere; the next decode would abort
+        # the call itself succeeds everywhere; the next decode would abort, or die rotating quantized keys,
+        # which build_rope_shift does with a matrix that exists for some head sizes only
+        if not self._shape.shifts:
+            raise MemoryOperationError(
+                f"{name}: keys of this context's type_k can't be moved to other positions (can_shift is "
+                f"False); make the context with type_k 'f16' or 'f32'"
+            )
         if not self._lib.llama_memory_can_shift(self._ptr):
             raise MemoryOperationError(
                 f"{name}: this model's memory can't shift positions (can_shift is False)"

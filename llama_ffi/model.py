@@ -42,14 +42,12 @@ class Model:
     Threads: any number may read, tokenize and make contexts at a time.
     """
 
-    __slots__ = ("__weakref__", "_ffi", "_handle", "_lib", "_metadata", "path", "vocab", "vocab_only")
+    __slots__ = ("__weakref__", "_ffi", "_handle", "_lib", "_metadata", "_vocab_only", "path", "vocab")
 
     path: str
     """where it was loaded from; "" if it was made in memory"""
     vocab: Vocab
     """its vocabulary"""
-    vocab_only: bool
-    """whether only the vocabulary and the metadata were loaded"""
 
     def __init__(
         self, pointer: Any, path: str = "", *, vocab_only: bool = False, keep: Iterable[Any] = ()
@@ -63,7 +61,7 @@ class Model:
         self._handle = Handle(active.ffi, pointer, active.lib.llama_model_free, "model", keep=keep)
         self._metadata: Mapping[str, str] | None = None
         self.path = path
-        self.vocab_only = vocab_only
+        self._vocab_only = vocab_only
         self.vocab = Vocab(self._handle, active.lib.llama_model_get_vocab(pointer))
 
     @classmethod
@@ -143,6 +141,7 @@ class Model:
             no_host=no_host,
             load_mtp=load_mtp,
         )
+        model_file.check_overrides(kv_overrides or {})
         names = [ffi.new("char[]", text_.encode_path(part)) for part in parts]
         with logs.capture() as lines:
             if len(names) == 1:
@@ -163,6 +162,12 @@ class Model:
         model = cls(pointer, os.fsdecode(parts[0]), vocab_only=bool(vocab_only), keep=needed)
         if callback is not None:
             callback.reraise()
+        if not vocab_only:
+            try:
+                model_file.check_metadata(model.path, model.metadata, kv_overrides or {})
+            except BaseException:
+                model.close()
+                raise
         return model
 
     # --- life ---
@@ -214,13 +219,18 @@ class Model:
     # --- what it is ---
 
     @property
+    def vocab_only(self) -> bool:
+        """Whether only the vocabulary and the metadata were loaded."""
+        return self._vocab_only
+
+    @property
     def metadata(self) -> Mapping[str, str]:
         """Return the GGUF metadata: key → value as text, arrays left out; a read-only copy.
 
         C: llama_model_meta_count, llama_model_meta_key_by_index, llama_model_meta_val_str_by_index
         """
+        model, lib = self._handle.ptr, self._lib  # a closed model doesn't answer from the cache either
         if self._metadata is None:
-            model, lib = self._handle.ptr, self._lib
             count = lib.llama_model_meta_count(model)
             keys = [self._string(lib.llama_model_meta_key_by_index, model, index) for index in range(count)]
             values = [

@@ -39,15 +39,12 @@ class Vocab:
         "_handle",
         "_ids",
         "_lib",
+        "_n_tokens",
         "_pieces",
         "_plain_pieces",
         "_ptr",
         "_type",
-        "n_tokens",
     )
-
-    n_tokens: int
-    """How many tokens there are; ids are 0 to ``n_tokens - 1``."""
 
     def __init__(self, model: Handle, pointer: Any) -> None:
         active = binding.active()
@@ -56,18 +53,18 @@ class Vocab:
         self._handle = model
         self._ptr = pointer
         self._type = active.enums.CLASSES["llama_vocab_type"](self._lib.llama_vocab_type(pointer))
-        self.n_tokens = int(self._lib.llama_vocab_n_tokens(pointer))
+        self._n_tokens = int(self._lib.llama_vocab_n_tokens(pointer))
         self._pieces: dict[int, bytes] = {}
         self._plain_pieces: dict[int, bytes] = {}
-        self._checks = TextChecks(self._ffi, self._lib, pointer, self._type.name, self.n_tokens)
+        self._checks = TextChecks(self._ffi, self._lib, pointer, self._type.name, self._n_tokens)
         self._ids: Mapping[bytes, int] | None = None
 
     def __len__(self) -> int:
-        return self.n_tokens
+        return self._n_tokens
 
     def __repr__(self) -> str:
         return (
-            f"<llama_ffi.Vocab {self._type.name}, {self.n_tokens} tokens{', closed' * self._handle.closed}>"
+            f"<llama_ffi.Vocab {self._type.name}, {self._n_tokens} tokens{', closed' * self._handle.closed}>"
         )
 
     @property
@@ -87,6 +84,11 @@ class Vocab:
         C: llama_vocab_type
         """
         return self._type
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens there are; ids are 0 to ``n_tokens - 1``. C: llama_vocab_n_tokens"""
+        return self._n_tokens
 
     # --- text to tokens ---
 
@@ -209,8 +211,8 @@ class Vocab:
         count = len(view)
         if count == 0:
             return b""
-        check.token(min(view), self.n_tokens)
-        check.token(max(view), self.n_tokens)
+        check.token(min(view), self._n_tokens)
+        check.token(max(view), self._n_tokens)
         ids = ffi.from_buffer("llama_token[]", view)
         room = 8 * count + 16
         while True:
@@ -247,7 +249,7 @@ class Vocab:
         except (KeyError, TypeError):
             pass
         self._check_vocab()
-        number = check.token(token, self.n_tokens)
+        number = check.token(token, self._n_tokens)
         ffi, to_piece = self._ffi, self._lib.llama_token_to_piece
         room = 32
         while True:
@@ -408,7 +410,7 @@ class Vocab:
         """Return token ids by the bytes they stand for, without control tokens; built once."""
         if self._ids is None:
             pieces: dict[bytes, int] = {}
-            for token in range(self.n_tokens):
+            for token in range(self._n_tokens):
                 pieces.setdefault(self.piece(token, special=False), token)
             pieces.pop(b"", None)
             self._ids = pieces
@@ -417,7 +419,7 @@ class Vocab:
     def _of(self, token: SupportsIndex, function: Callable[[Any, int], Any]) -> Any:
         model = self._handle.ptr
         self._check_vocab()
-        value = function(self._ptr, check.token(token, self.n_tokens))
+        value = function(self._ptr, check.token(token, self._n_tokens))
         del model
         return value
 

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from ..errors import ModelFileError, ModelLoadError, ModelNotFoundError, ModelPermissionError
+from ..errors import (
+    InvalidArgumentError,
+    ModelFileError,
+    ModelLoadError,
+    ModelNotFoundError,
+    ModelPermissionError,
+)
 from . import text as text_
+
+_EPSILON = "_epsilon"
+"""What the keys of the norms' epsilons end with; below 0 or NaN, every decode aborts on a worker thread."""
+_FLOAT_MAX = 3.4028234663852886e38
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -59,6 +69,37 @@ def _kind_of(head: bytes) -> str:
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
         return f"it looks like a text file, beginning with {head[:16]!r}"
     return f"it begins with {start!r} instead of b'GGUF'"
+
+
+def check_overrides(overrides: Mapping[str, object]) -> None:
+    """Raise for a value of ``kv_overrides`` that every decode would die of."""
+    for key, value in overrides.items():
+        if key.endswith(_EPSILON) and isinstance(value, float) and not 0 <= value <= _FLOAT_MAX:
+            raise InvalidArgumentError(
+                f"kv_overrides[{key!r}] is {value}; it must be finite and not below 0, such as 1e-5"
+            )
+
+
+def check_metadata(name: str, metadata: Mapping[str, str], overridden: Container[str]) -> None:
+    """Raise for metadata that every decode would die of.
+
+    Arguments:
+        metadata: what the file says; overridden values don't show in it.
+        overridden: the keys whose values in the file don't count.
+    """
+    for key, value in metadata.items():
+        if not key.endswith(_EPSILON) or key in overridden:
+            continue
+        try:
+            number = float(value.replace(",", "."))  # C writes it with the locale's decimal point
+        except ValueError:
+            continue  # not a number, so none of the keys that llama.cpp reads
+        # six decimals are all there are of it: -0.000000 may be -1e-9
+        if value.startswith("-") or not 0 <= number <= _FLOAT_MAX:
+            raise ModelFileError(
+                f"{name}: its metadata has {key} = {value}, which must be finite and not below 0; "
+                f"fix the file, or give the right value in kv_overrides"
+            )
 
 
 def load_error(name: str, lines: Sequence[str], cancellable: bool) -> ModelLoadError:

@@ -11,6 +11,7 @@ import pytest
 import llama_ffi as lf
 from llama_ffi.errors import (
     BackendError,
+    ClosedError,
     InvalidArgumentError,
     LlamaError,
     ModelFileError,
@@ -189,6 +190,59 @@ def test_a_vocabulary_alone(source: Path, tmp_path: Path) -> None:
             model.context()
         with pytest.raises(UnsupportedError, match="vocabulary"):
             model.save_to_file(tmp_path / "x.gguf")
+
+
+EPSILON = "llama.attention.layer_norm_rms_epsilon"
+
+
+def with_epsilon(path: Path, value: float, copy: Path) -> Path:
+    content = bytearray(path.read_bytes())
+    place = content.index(EPSILON.encode()) + len(EPSILON) + 4  # behind the name and the type
+    assert struct.unpack_from("<f", content, place)[0] == pytest.approx(1e-5)
+    struct.pack_into("<f", content, place, value)
+    copy.write_bytes(content)
+    return copy
+
+
+@pytest.mark.parametrize("value", [-1.0, -1e-9, float("nan"), -float("nan"), float("inf"), -float("inf")])
+def test_an_epsilon_that_every_decode_would_die_of(
+    random_model_path: Path, tmp_path: Path, value: float
+) -> None:
+    path = with_epsilon(random_model_path, value, tmp_path / "bad.gguf")
+    with pytest.raises(ModelFileError, match=f"bad.gguf: .*{EPSILON}.*kv_overrides"):
+        lf.Model.load(path)
+    with pytest.raises(InvalidArgumentError, match=EPSILON):
+        lf.Model.load(random_model_path, kv_overrides={EPSILON: value})
+    lf.Model.load(path, vocab_only=True).close()  # to look at it is safe
+    with lf.Model.load(path, kv_overrides={EPSILON: 1e-5}) as model:
+        model.context(n_ctx=256, n_threads=1).decode(lf.Batch.from_tokens([1, 5, 6]))
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-9, 1.0])
+def test_an_epsilon_that_is_fine(random_model_path: Path, tmp_path: Path, value: float) -> None:
+    lf.Model.load(with_epsilon(random_model_path, value, tmp_path / "good.gguf")).close()
+    lf.Model.load(random_model_path, kv_overrides={EPSILON: value}).close()
+
+
+def test_what_checks_rely_on_is_read_only(source: Path) -> None:
+    with lf.Model.load(source / "models/ggml-vocab-llama-spm.gguf", vocab_only=True) as model:
+        with pytest.raises(AttributeError):
+            model.vocab_only = False  # type: ignore[misc]
+        with pytest.raises(AttributeError):
+            model.vocab.n_tokens = 10**6  # type: ignore[misc]
+        assert model.vocab_only
+        assert model.vocab.n_tokens == len(model.vocab) == 32_000
+
+
+def test_a_closed_model_answers_nothing_from_its_cache(source: Path) -> None:
+    model = lf.Model.load(source / "models/ggml-vocab-llama-spm.gguf", vocab_only=True)
+    assert model.arch == model.metadata["general.architecture"] == "llama"
+    model.close()
+    for ask in (lambda: model.metadata, lambda: model.arch, lambda: model.desc):
+        with pytest.raises(ClosedError, match="model is closed"):
+            ask()
+    assert model.vocab_only
+    assert "closed" in repr(model)
 
 
 def test_every_error_is_ours_and_python_s() -> None:

@@ -376,6 +376,40 @@ def test_what_would_kill_in_memory(ctx: lf.Context) -> None:
         memory.seq_rm(0, -5, 2)
 
 
+@pytest.mark.parametrize(
+    "type_k", ["f32", "F16", lf.GgmlType.F16, "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "iq4_nl"]
+)
+def test_which_keys_can_shift(random_model: lf.Model, type_k: str) -> None:
+    """All but f16 and f32 would die in the next decode, so the call is refused and nothing has changed."""
+    with random_model.context(n_ctx=256, n_threads=1, type_k=type_k) as ctx:
+        memory = ctx.memory
+        ctx.decode(lf.Batch.from_tokens(PROMPT))
+        if str(type_k).lower() in ("f16", "f32") or type_k is lf.GgmlType.F16:
+            assert memory.can_shift
+            memory.seq_add(0, 0, -1, 5)
+            ctx.decode(lf.Batch.from_tokens([5], pos0=15))
+            memory.seq_div(0, 0, -1, 2)
+            ctx.decode(lf.Batch.from_tokens([5], pos0=8))
+            return
+        assert not memory.can_shift
+        with pytest.raises(MemoryOperationError, match=r"seq_add: .*type_k 'f16' or 'f32'"):
+            memory.seq_add(0, 0, -1, 5)
+        with pytest.raises(MemoryOperationError, match="seq_div: "):
+            memory.seq_div(0, 0, -1, 2)
+        assert memory.seq_pos_max() == 9
+        ctx.decode(lf.Batch.from_tokens([5], pos0=10))
+
+
+@pytest.mark.parametrize(("p0", "p1"), [(-1, -1), (0, -1), (0, 5)])
+def test_an_empty_sequence_is_copied_whole(random_model: lf.Model, p0: int, p1: int) -> None:
+    with random_model.context(n_ctx=512, n_seq_max=2, kv_unified=False, n_threads=1) as ctx:
+        ctx.decode(lf.Batch.from_tokens(PROMPT, seq_id=1))
+        ctx.memory.seq_cp(0, 1, p0, p1)
+        assert [ctx.memory.seq_pos_max(s) for s in range(2)] == [-1, -1]
+        ctx.decode(lf.Batch.from_tokens(PROMPT, seq_id=1))
+        assert ctx.memory.seq_pos_max(1) == 9
+
+
 def test_copies_between_streams(random_model: lf.Model) -> None:
     with random_model.context(n_ctx=1024, n_seq_max=4, n_threads=1) as ctx:
         memory = ctx.memory

@@ -46,6 +46,8 @@ class Killer:
 
 GRAMMAR = """'root ::= "yes"'"""
 
+EPSILON = "llama.attention.layer_norm_rms_epsilon"
+
 KILLERS = {
     "more tokens than n_batch": Killer(
         "b = lf.Batch.from_tokens([5] * 65); lib.llama_decode(ctx.ptr, b.ptr[0])",
@@ -205,6 +207,25 @@ KILLERS = {
         "lib.llama_sampler_chain_add(a.ptr, s); lib.llama_sampler_chain_add(b.ptr, s); a.close(); b.close()",
         "s = lf.Sampler.dist(1); lf.SamplerChain().add(s); lf.SamplerChain().add(s)",
         "ConsumedError",
+    ),
+    "quantized keys, shifted": Killer(
+        "c = context(type_k='q8_0'); c.decode(lf.Batch.from_tokens([1, 5, 6, 7])); "
+        "lib.llama_memory_seq_add(c.memory.ptr, 0, 0, -1, 5); b = lf.Batch.from_tokens([5], pos0=9); "
+        "lib.llama_decode(c.ptr, b.ptr[0])",
+        "c = context(type_k='q8_0'); c.decode(lf.Batch.from_tokens([1, 5, 6, 7]))\n"
+        "c.memory.seq_add(0, 0, -1, 5); c.decode(lf.Batch.from_tokens([5], pos0=9))",
+        "MemoryOperationError",
+    ),
+    "an epsilon below 0": Killer(
+        f"o = ffi.new('struct llama_model_kv_override[2]'); o[0].key = {EPSILON.encode()!r}; "
+        "o[0].tag = lib.LLAMA_KV_OVERRIDE_TYPE_FLOAT; o[0].val_f64 = -1.0; "
+        "p = lib.llama_model_default_params(); p.kv_overrides = o; "
+        "m = lf.Model(lib.llama_model_load_from_file(path.encode(), p)); "
+        "c = m.context(n_ctx=256, n_threads=4); b = lf.Batch.from_tokens([5] * 200); "
+        "lib.llama_decode(c.ptr, b.ptr[0])",
+        f"lf.Model.load(path, kv_overrides={{{EPSILON!r}: -1.0}}).context(n_ctx=256, n_threads=4)"
+        ".decode(lf.Batch.from_tokens([5] * 200))",
+        "InvalidArgumentError",
     ),
     "an unknown load mode": Killer(
         "lib.llama_load_mode_from_str(b'fast')",
