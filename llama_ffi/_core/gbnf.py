@@ -3,7 +3,8 @@
 llama.cpp prints parse errors on stderr and recurses with the nesting; and its test for left recursion
 misses rules that are empty only by way of other rules, after which a single step of the grammar grows
 its stacks without end. So a grammar is read here first: the same language, errors with a line number,
-a limit for the nesting, and the exact condition for endless growth.
+a limit for the nesting, and the exact condition for endless growth. That test also calls itself for every
+rule that can come first, as often as it comes: depth and number of those calls are limited too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ _MAX_NESTING = 200
 _MAX_RULES = 10_000
 _MAX_REPEAT = 2000
 """MAX_REPETITION_THRESHOLD of llama.cpp."""
+
+_MAX_DEPTH = 500
+"""Rules that begin with one another; llama.cpp's test takes some 200 bytes of stack for each."""
+
+_MAX_STEPS = 50_000_000
+"""Elements of rules that its test looks at, at most; about a second."""
 
 _MAX_TOKEN_NAME = 256
 """llama.cpp tokenizes what stands between < and >, recursively."""
@@ -34,6 +41,8 @@ class _Item:
     least: int = 1
     most: int | None = 1
     """None = no limit"""
+    size: int = 1
+    """how many elements it is in llama.cpp, at most"""
 
 
 _Sequence = list[_Item]
@@ -63,6 +72,7 @@ def read(source: str, root: str) -> Grammar:
             if item.rule is not None and item.rule not in rules:
                 raise GrammarError(f"the grammar's rule {name!r} uses {item.rule!r}, which is not defined")
     _check_recursion(rules)
+    _check_work(rules)
     return Grammar(rules, reader.uses_tokens)
 
 
@@ -71,7 +81,7 @@ class _Reader:
         self.text = source + "\0"  # an end that is no other character
         self.at = 0
         self.rules: dict[str, list[_Sequence]] = {}
-        self.named: list[str] = []
+        self.named: dict[str, None] = {}
         self.uses_tokens = False
 
     def read(self) -> dict[str, list[_Sequence]]:
@@ -121,8 +131,9 @@ class _Reader:
         self.at += 3
         self.space(True)
         self.rules[name] = self.alternatives(name, 0)
-        if name not in self.named:
-            self.named.append(name)
+        self.named[name] = None
+        if len(self.rules) > _MAX_RULES:
+            raise self.fail(f"more than {_MAX_RULES} rules")
         if self.peek() not in "\r\n\0":
             raise self.fail("a line end expected")
         self.space(True)
@@ -146,10 +157,10 @@ class _Reader:
                 open_item.least, open_item.most = self.repetition(open_item)
                 self.space(depth > 0)
                 continue
-            if mark == '"':
-                open_item = _Item(None) if self.literal('"') else None
-            elif mark == "[":
-                open_item = _Item(None) if self.literal("]") else None
+            if mark in '"[':
+                start = self.at
+                any_character = self.literal('"' if mark == '"' else "]")
+                open_item = _Item(None, size=self.at - start) if any_character else None
             elif mark == ".":
                 self.at += 1
                 open_item = _Item(None)
@@ -260,18 +271,27 @@ class _Reader:
 def _nullable(rules: dict[str, list[_Sequence]]) -> set[str]:
     """Return the rules that match the empty text."""
     empty: set[str] = set()
-    while True:
-        more = {
-            name
-            for name, alternatives in rules.items()
-            if name not in empty
-            and any(
-                all(item.least == 0 or item.rule in empty for item in sequence) for sequence in alternatives
-            )
-        }
-        if not more:
-            return empty
-        empty |= more
+    missing: list[int] = []  # of each sequence: items that are not known to be empty
+    waiting: dict[str, list[tuple[str, int]]] = {}  # for a rule: the sequences it is missing in
+    todo: list[str] = []
+    for name, alternatives in rules.items():
+        for sequence in alternatives:
+            needed = [item.rule for item in sequence if item.least > 0]
+            for rule in needed:
+                if rule is not None:
+                    waiting.setdefault(rule, []).append((name, len(missing)))
+            missing.append(len(needed))
+            if not needed:
+                todo.append(name)
+    while todo:
+        name = todo.pop()
+        if name not in empty:
+            empty.add(name)
+            for user, number in waiting.get(name, ()):
+                missing[number] -= 1
+                if not missing[number]:
+                    todo.append(user)
+    return empty
 
 
 def _first_rules(alternatives: list[_Sequence], empty: set[str]) -> Iterator[tuple[str, bool]]:
@@ -292,11 +312,114 @@ def _check_recursion(rules: dict[str, list[_Sequence]]) -> None:
     for name, targets in edges.items():
         for target, goes_on in targets:
             if goes_on and component[name] == component[target]:
-                shown = name.partition("_")[0]
-                raise GrammarError(
-                    f"the grammar's rule {shown!r} is left-recursive: it can begin with itself before any "
-                    f"character; write the repetition with * or +, or put the recursion at the end"
-                )
+                raise _left_recursive(name)
+
+
+def _left_recursive(name: str) -> GrammarError:
+    return GrammarError(
+        f"the grammar's rule {name.partition('_')[0]!r} is left-recursive: it can begin with itself before "
+        f"any character; write the repetition with * or +, or put the recursion at the end"
+    )
+
+
+def _check_work(rules: dict[str, list[_Sequence]]) -> None:
+    """Raise if llama.cpp's test for left recursion would go too deep, or take too long.
+
+    It calls itself for each rule that can come first, whether it has seen that rule before or not, and begins
+    anew with every rule. Repetitions are rules of their own to it: ``a{0,3}`` is three, each of which begins
+    with ``a`` and, where ``a`` has an empty alternative, goes on with the next.
+    """
+    empty = {
+        name
+        for name, alternatives in rules.items()
+        if any(all(item.most == 0 for item in sequence) for sequence in alternatives)
+    }
+    depth: dict[str, int] = {}
+    steps: dict[str, int] = {}
+    total = 0
+    for name in _inner_first(rules, empty):
+        alternatives = rules[name]
+        deepest, own = 0, len(alternatives)
+        for item in _first_items(alternatives, empty):
+            again = item.rule in empty  # then what follows comes first too
+            below, each = (0, 0) if item.rule is None else (depth[item.rule], steps[item.rule])
+            own += each * (item.least if again else min(item.least, 1))
+            if item.most != item.least and (again or not item.least):
+                chain = _options(item) if again else 1
+                below += chain
+                own += chain * (1 + item.size + each)
+            deepest = max(deepest, below)
+        own += sum(max(item.least, 1) * item.size for sequence in alternatives for item in sequence)
+        depth[name], steps[name] = 1 + deepest, own
+        total += own
+        if depth[name] > _MAX_DEPTH or total > _MAX_STEPS:
+            break
+    else:
+        for name, alternatives in rules.items():
+            for item in (item for sequence in alternatives for item in sequence if item.most != item.least):
+                options = _options(item)  # the rules of a repetition are begun with too
+                again = item.rule in empty
+                deepest = options + depth.get(item.rule or "", 0) if again else 0
+                starts = options * (options + 1) // 2 if again else options
+                total += starts * (1 + item.size + steps.get(item.rule or "", 0))
+                if deepest > _MAX_DEPTH or total > _MAX_STEPS:
+                    raise _too_much(name, deepest)
+        return
+    raise _too_much(name, depth[name])
+
+
+def _too_much(name: str, depth: int) -> GrammarError:
+    shown = name.partition("_")[0]
+    if depth > _MAX_DEPTH:
+        return GrammarError(
+            f"the grammar's rule {shown!r} begins with a rule that begins with a rule …, more than "
+            f"{_MAX_DEPTH} deep; put the inner rules' text in place of their names, or repeat what can be "
+            f"empty less often"
+        )
+    return GrammarError(
+        f"there are too many ways in which the grammar's rule {shown!r} can begin with other rules for "
+        f"llama.cpp to check; name a rule that several alternatives begin with only once "
+        f'("a b | a c" is "a (b | c)"), and repeat what can be empty less often'
+    )
+
+
+def _first_items(alternatives: list[_Sequence], empty: set[str]) -> Iterator[_Item]:
+    """Yield what llama.cpp's test takes for what can come first."""
+    for sequence in alternatives:
+        for item in sequence:
+            if item.most == 0:
+                continue
+            yield item
+            if item.least > 0 and item.rule not in empty:
+                break
+
+
+def _options(item: _Item) -> int:
+    """Return how many rules llama.cpp makes of a repetition."""
+    return 1 if item.most is None else item.most - item.least
+
+
+def _inner_first(rules: dict[str, list[_Sequence]], empty: set[str]) -> Iterator[str]:
+    """Yield every rule after all that can come first in it."""
+    done: set[str] = set()
+    inside: set[str] = set()
+    for start in rules:
+        work = [] if start in done else [(start, _first_items(rules[start], empty))]
+        inside.update(name for name, _ in work)
+        while work:
+            name, items = work[-1]
+            for item in items:
+                if item.rule in inside:
+                    raise _left_recursive(name)
+                if item.rule is not None and item.rule not in done:
+                    inside.add(item.rule)
+                    work.append((item.rule, _first_items(rules[item.rule], empty)))
+                    break
+            else:
+                work.pop()
+                inside.remove(name)
+                done.add(name)
+                yield name
 
 
 def _components(edges: dict[str, list[str]]) -> dict[str, int]:
