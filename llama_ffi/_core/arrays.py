@@ -7,6 +7,7 @@ with a buffer of int32 (numpy arrays, memoryviews) is taken without conversion.
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 Int32s = Any
 """What holds int32 values: a list or other iterable of int, ``array('i')``, a numpy array, a memoryview."""
+
+_INT32 = ("i", "=i", "l", "=l", *(("<i", "<l") if sys.byteorder == "little" else (">i", ">l")))
+"""Formats of buffers with int32 as C has them, where their items have four bytes."""
 
 
 def int32_view(values: Int32s, what: str = "tokens") -> memoryview:
@@ -80,8 +84,9 @@ def _as_view(values: Int32s, what: str) -> memoryview | None:
         raise ArgumentTypeError(f"{what} must be a sequence of token ids, not {type(values).__name__}")
     if view.ndim != 1:
         raise ArgumentTypeError(f"{what} must have one dimension, not {view.ndim}")
-    if view.itemsize == 4 and view.format in ("i", "=i", "<i", "l", "=l", "<l") and view.c_contiguous:
-        return view
+    if view.itemsize == 4 and view.format in _INT32 and view.c_contiguous:
+        # Python reads items of native formats only; ctypes arrays say "<i"
+        return view if view.format in ("i", "l") else view.cast("B").cast("i")
     if view.format is None or view.format.lstrip("@=<>!") not in tuple("bBhHiIlLqQnN"):
         raise ArgumentTypeError(f"{what} must be integers, not items of format {view.format!r}")
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from array import array
 
 import numpy as np
@@ -40,6 +41,17 @@ def test_an_int32_buffer_is_not_copied() -> None:
     pointer, _ = int32_pointer(ffi, values)
     values[0] = 77
     assert pointer[0] == 77
+
+
+def test_ctypes_arrays() -> None:
+    values = (ctypes.c_int * 3)(1, 5, 6)
+    view = int32_view(values)
+    assert list(view) == [1, 5, 6] and max(view) == 6
+    values[0] = 77
+    assert view[0] == 77  # no copy
+    assert int32_view((ctypes.c_int64 * 2)(7, 8)).tolist() == [7, 8]
+    with pytest.raises(ArgumentTypeError):
+        int32_view((ctypes.c_float * 2)())
 
 
 def test_too_large_values_are_refused() -> None:
