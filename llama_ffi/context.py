@@ -12,7 +12,7 @@ from ._core import binding, check, logs
 from ._core.handle import Handle
 from .batch import Batch
 from .decoding import Decoder, reason
-from .errors import ContextCreateError, UnsupportedError
+from .errors import ArgumentTypeError, ContextCreateError, UnsupportedError
 from .memory import Memory, Shape
 from .model import Model
 from .outputs import Outputs
@@ -125,6 +125,7 @@ class Context:
         no_perf: bool = True,
     ) -> None:
         options = {name: value for name, value in locals().items() if name not in ("self", "model")}
+        check.instance("model", model, Model)
         active = binding.active()
         lib = active.lib
         parent = model.ptr
@@ -265,6 +266,10 @@ class Context:
         self._compute(batch, encoding=True)
 
     def _compute(self, batch: Batch, *, encoding: bool) -> None:
+        if not isinstance(batch, Batch):
+            raise ArgumentTypeError(
+                f"batch must be a Batch, not {type(batch).__name__}; Batch.from_tokens() makes one"
+            )
         lock = batch._lock
         lock.enter("batch")
         try:

@@ -31,7 +31,7 @@ def generate(
     min_p: float = 0.05,
     seed: SupportsIndex | None = None,
     sampler: SamplerChain | None = None,
-    stop: str | Sequence[str] = (),
+    stop: str | Sequence[str] | None = (),
     n_ctx: int = 0,
     n_batch: int = 512,
     n_threads: int | None = None,
@@ -55,7 +55,7 @@ def generate(
         seed: of the random numbers, 0 to 2**32-1; None = a random one.
         sampler: a chain of your own instead of temp, top_k, top_p, min_p and seed. It stays yours, with the
             state it has afterwards.
-        stop: texts that end the generation; they are not part of what is yielded.
+        stop: texts that end the generation, or None; they are not part of what is yielded.
         n_ctx: size of the context in tokens; 0 = as many as the prompt and max_tokens need, at most as many
             as the model was trained with.
         n_batch: tokens of the prompt that are computed per call.
@@ -275,8 +275,10 @@ def _until(text: str, stops: list[str]) -> tuple[str, str, bool]:
     return text, "", False
 
 
-def _stops(stop: str | Sequence[str]) -> list[str]:
-    stops = [stop] if isinstance(stop, str) else list(stop)
+def _stops(stop: str | Sequence[str] | None) -> list[str]:
+    if stop is None:
+        return []
+    stops = [stop] if isinstance(stop, str) else check.listed("stop", stop, "texts")
     for each in stops:
         if not isinstance(each, str):
             raise ArgumentTypeError(f"stop must be text or a list of texts, not {type(each).__name__}")

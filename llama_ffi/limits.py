@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._core.binding import Binding
+from .errors import ContextCreateError
 from .model import Model
 from .params import ModelFacts
 
@@ -75,7 +76,14 @@ def read(active: Binding, model: Model, context: Any, n_outputs_max: int, kv_uni
     limits.n_seq_max = int(lib.llama_n_seq_max(context))
     limits.n_ubatch = int(lib.llama_n_ubatch(context))
     limits.n_vocab = model.vocab.n_tokens
-    limits.pooled = pooling(lib.llama_pooling_type(context)).name
+    pooled = int(lib.llama_pooling_type(context))
+    try:
+        limits.pooled = pooling(pooled).name
+    except ValueError:
+        raise ContextCreateError(
+            f"the model's metadata want pooling type {pooled}, which libllama doesn't have; choose one with "
+            f"pooling_type"
+        ) from None
     limits.position_limit = _position_limit(model)
     limits.separate_streams = not kv_unified and limits.n_seq_max > 1
     return limits

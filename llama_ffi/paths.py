@@ -29,9 +29,11 @@ def bindings_folder(name: str) -> Path:
 
     Raises:
         BindingsNotFoundError: ``name`` is no name.
+        ArgumentTypeError: ``name`` isn't text.
 
     Threads: any.
     """
-    from ._core import binding
+    from ._core import binding, check
 
+    check.instance("name", name, str)
     return binding.folder(name)

@@ -255,6 +255,7 @@ class Sampler:
         Raises:
             SamplerError: the vocabulary has no token that ends a text, or one of more than 512 bytes.
         """
+        _check_vocab(vocab)
         model = vocab._handle.ptr
         if vocab.eot is None and vocab.eos is None:
             raise SamplerError("infill needs a vocabulary with an end-of-turn or end-of-sequence token")
@@ -335,12 +336,12 @@ class Sampler:
             penalty_last_n: tokens to look back, 0 = off.
             seq_breakers: texts over which a repetition doesn't reach, up to 40 bytes each.
         """
+        _check_vocab(vocab)
         model = vocab._handle.ptr
         vocab._check_vocab()
         ffi = binding.active().ffi
-        if isinstance(seq_breakers, str | bytes):
-            raise ArgumentTypeError("seq_breakers must be a list of texts, not one text")
-        breakers = [text_.encode_c(each, "a sequence breaker") for each in seq_breakers]
+        texts_given = check.listed("seq_breakers", seq_breakers, "texts")
+        breakers = [text_.encode_c(each, "a sequence breaker") for each in texts_given]
         for each in breakers:
             # C cuts them off at 40 bytes, maybe inside a character, and tokenizes every end of them
             if len(each) > 40:
@@ -373,6 +374,8 @@ class Sampler:
             InvalidArgumentError: a bias is NaN or +inf (add a large number instead).
         """
         size = check.integer("n_vocab", n_vocab, 1)
+        if not isinstance(biases, Mapping):
+            raise ArgumentTypeError(f"biases must be a dict of token ids, not {type(biases).__name__}")
         ffi = binding.active().ffi
         array = ffi.new("llama_logit_bias[]", len(biases))
         for entry, (token, bias) in zip(array, biases.items(), strict=True):
@@ -428,18 +431,27 @@ class Sampler:
             TokenRangeError: a trigger token is outside of the vocabulary.
         """
         read = _read_grammar(vocab, grammar, root)
-        tokens = frozenset(check.token(token, vocab.n_tokens, "trigger token") for token in trigger_tokens)
+        patterns = check.listed("trigger_patterns", trigger_patterns, "regular expressions")
+        for pattern in patterns:
+            check.instance("a trigger pattern", pattern, str)
+        triggers = check.listed("trigger_tokens", trigger_tokens, "token ids")
+        tokens = frozenset(check.token(token, vocab.n_tokens, "trigger token") for token in triggers)
         _grammar(vocab, *read).close()  # what llama.cpp won't take is said now, not when triggered
-        lazy = LazyGrammar(vocab, lambda: _grammar(vocab, *read), tokens, trigger_patterns)
+        lazy = LazyGrammar(vocab, lambda: _grammar(vocab, *read), tokens, patterns)
         waiting = _lib().llama_sampler_init_grammar(vocab.ptr, b"", b"")  # an empty grammar allows everything
         kind = Kind("grammar-lazy", grammar=True, uses_tokens=read[2], lazy=lazy, n_vocab=vocab.n_tokens)
         return cls(waiting, kind, keep=[vocab._handle.ptr])
 
 
+def _check_vocab(vocab: Vocab) -> None:
+    if not hasattr(vocab, "_ids_of_pieces"):  # importing its class would turn the layers around
+        raise ArgumentTypeError(f"vocab must be a Vocab (model.vocab), not {type(vocab).__name__}")
+
+
 def _read_grammar(vocab: Vocab, grammar: str, root: str) -> tuple[bytes, bytes, bool]:
+    _check_vocab(vocab)
     vocab._check_vocab()
-    if not isinstance(grammar, str):
-        raise ArgumentTypeError(f"grammar must be str, not {type(grammar).__name__}")
+    check.instance("grammar", grammar, str)
     source, start = text_.encode_c(grammar, "grammar"), text_.encode_c(root, "root")
     uses_tokens = gbnf.read(grammar, start.decode()).uses_tokens
     if uses_tokens and binding.active().guard is None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from ._core import binding, check
 from ._core.candidates import Candidates, Question
 from ._core.handle import Handle
-from .errors import GrammarError, InvalidArgumentError, NoTokenSelectedError, SamplerError
+from .errors import ArgumentTypeError, GrammarError, InvalidArgumentError, NoTokenSelectedError, SamplerError
 from .sampler import Sampler
 from .sampler_adders import Adders
 from .sampler_kind import Kind, check_clonable, copy_kind, sampler_name, seed_of
@@ -273,8 +273,12 @@ class SamplerChain(Adders):
         Threads: one at a time on the chain and on the context. The GIL is released while C works.
         """
         index = check.integer("i", i)
-        with self._handle as chain, ctx._handle as context:
-            return self._sample(chain, context, ctx._outputs, index)
+        try:
+            handle, outputs = ctx._handle, ctx._outputs
+        except AttributeError:
+            raise ArgumentTypeError(f"ctx must be a Context, not {type(ctx).__name__}") from None
+        with self._handle as chain, handle as context:
+            return self._sample(chain, context, outputs, index)
 
     def _sample(self, chain: Any, context: Any, outputs: Outputs, index: int) -> int:
         row, place = outputs.row(context, index)

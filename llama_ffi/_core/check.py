@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterable
 from typing import Any, SupportsFloat, SupportsIndex
 
 from ..errors import ArgumentTypeError, InvalidArgumentError, SequenceRangeError, TokenRangeError
@@ -108,6 +109,19 @@ def choice(name: str, value: Any, allowed: dict[str, Any]) -> Any:
     elif not isinstance(value, bool) and value in allowed.values():
         return value
     raise InvalidArgumentError(f"{name} is {value!r}; choose one of: {', '.join(sorted(allowed))}")
+
+
+def instance(name: str, value: object, cls: type) -> None:
+    """Raise unless ``value`` is a ``cls``."""
+    if not isinstance(value, cls):
+        raise ArgumentTypeError(f"{name} must be a {cls.__name__}, not {type(value).__name__}")
+
+
+def listed(name: str, value: Iterable[Any], of: str) -> list[Any]:
+    """Return what ``value`` holds as a list; text counts as a mistake for a list of one."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise ArgumentTypeError(f"{name} must be a list of {of}, not {type(value).__name__}")
+    return list(value)
 
 
 def _because(why: str) -> str:

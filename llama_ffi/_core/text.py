@@ -84,8 +84,15 @@ class Utf8Decoder:
         self._reset = decoder.reset
 
     def feed(self, piece: bytes) -> str:
-        """Return the text that ``piece`` completes; "" while a character is still open."""
-        return self._decode(piece)
+        """Return the text that ``piece`` completes; "" while a character is still open.
+
+        Raises:
+            ArgumentTypeError: ``piece`` isn't bytes.
+        """
+        try:
+            return self._decode(piece)
+        except TypeError:
+            raise ArgumentTypeError(f"a piece must be bytes, not {type(piece).__name__}") from None
 
     def flush(self) -> str:
         """Return what is still held back, as U+FFFD, and start afresh."""

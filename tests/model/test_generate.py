@@ -138,6 +138,7 @@ def test_stop_texts(model: lf.Model) -> None:
         assert "".join(pieces) == whole[:first]
         assert "" not in pieces
     assert "".join(lf.generate("Once upon a time", model=model, temp=0, max_tokens=40, stop="€€€")) == whole
+    assert "".join(lf.generate("Once upon a time", model=model, temp=0, max_tokens=40, stop=None)) == whole
 
 
 def test_an_empty_prompt_begins_a_text(model: lf.Model) -> None:
@@ -177,6 +178,7 @@ NAN = float("nan")
         ({"n_batch": 0}, InvalidArgumentError),
         ({"n_threads": 0}, InvalidArgumentError),
         ({"stop": [1]}, ArgumentTypeError),
+        ({"stop": 5}, ArgumentTypeError),
         ({"sampler": "greedy"}, ArgumentTypeError),
         ({"model": "absent.gguf"}, ModelNotFoundError),
         ({"prompt": [99_999_999]}, TokenRangeError),

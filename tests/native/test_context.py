@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from array import array
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,6 +171,26 @@ def test_batches_that_are_refused(ctx: lf.Context, batch: object, error: type[Ex
     assert ctx.memory.seq_pos_max() == -1
     ctx.decode(lf.Batch.from_tokens(PROMPT))
     ctx.logits()
+
+
+def test_objects_of_another_type(ctx: lf.Context) -> None:
+    with pytest.raises(ArgumentTypeError, match="from_tokens"):
+        ctx.decode([1, 2])  # type: ignore[arg-type]
+    with pytest.raises(ArgumentTypeError, match="Model, not str"):
+        lf.Context("x")  # type: ignore[arg-type]
+    for wrong in ("x", None, ctx.model):
+        with pytest.raises(ArgumentTypeError, match="ctx must be a Context"):
+            lf.SamplerChain().add_greedy().sample(wrong)  # type: ignore[arg-type]
+    ctx.decode(lf.Batch.from_tokens([1, 2]))
+
+
+def test_a_pooling_type_that_does_not_exist(random_model_path: Path) -> None:
+    with lf.Model.load(random_model_path, n_gpu_layers=0, kv_overrides={"llama.pooling_type": 77}) as model:
+        with pytest.raises(ContextCreateError, match="pooling type 77"):
+            model.context(n_ctx=256)
+        with pytest.raises(ContextCreateError, match="unknown pooling type"):
+            model.context(n_ctx=256, embeddings=True)
+        model.context(n_ctx=256, pooling_type="none", embeddings=True).close()
 
 
 def test_a_gap_after_the_memory_is_explained(ctx: lf.Context) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 
@@ -364,6 +365,16 @@ NAN, INF = float("nan"), float("inf")
         (lambda s, v: s.logit_bias(32_000, {1: NAN}), InvalidArgumentError),
         (lambda s, v: s.logit_bias(32_000, {1: INF}), InvalidArgumentError),
         (lambda s, v: s(lf.raw.ffi.NULL), SamplerError),
+        (lambda s, v: s.grammar("v", YES_OR_NO), ArgumentTypeError),
+        (lambda s, v: s.grammar(v, 5), ArgumentTypeError),
+        (lambda s, v: s.infill(None), ArgumentTypeError),
+        (lambda s, v: s.dry("v", 1.0), ArgumentTypeError),
+        (lambda s, v: s.dry(v, 1.0, seq_breakers=None), ArgumentTypeError),
+        (lambda s, v: s.logit_bias(10, [(1, 2.0)]), ArgumentTypeError),
+        (lambda s, v: s.grammar_lazy(v, YES_OR_NO, trigger_patterns=None), ArgumentTypeError),
+        (lambda s, v: s.grammar_lazy(v, YES_OR_NO, trigger_patterns="abc"), ArgumentTypeError),
+        (lambda s, v: s.grammar_lazy(v, YES_OR_NO, trigger_patterns=[b"abc"]), ArgumentTypeError),
+        (lambda s, v: s.grammar_lazy(v, YES_OR_NO, trigger_tokens=5), ArgumentTypeError),
     ],
 )
 def test_arguments_that_no_sampler_takes(
@@ -413,6 +424,58 @@ def test_bad_grammars(random_model: lf.Model, capfd: pytest.CaptureFixture[str],
     assert BAD_GRAMMARS[grammar] in str(caught.value)
     if BAD_GRAMMARS[grammar]:
         assert capfd.readouterr().err == ""  # llama.cpp prints parse errors on stderr
+
+
+def _chain_of_rules(count: int) -> str:
+    return "\n".join(f"r{i} ::= r{i + 1}" for i in range(count)) + f'\nr{count} ::= "x"'
+
+
+def _twofold_rules(count: int) -> str:
+    return "\n".join(f"r{i} ::= r{i + 1} | r{i + 1}" for i in range(count)) + f'\nr{count} ::= "x"'
+
+
+HEAVY_GRAMMARS = {
+    "deep": (_chain_of_rules(5000), "deep"),
+    "exponential": (_twofold_rules(40), "too many ways"),
+    "exponential, inner rules first": ("\n".join(_twofold_rules(40).split("\n")[::-1]), "too many ways"),
+    "repeated": ('r0 ::= a{0,2000}\na ::= "x" |', "deep"),
+    "repeated behind a character": ('r0 ::= "y" a{0,2000}\na ::= "x" |', "deep"),
+    "repeated repetitions": (
+        'r0 ::= | a{2000}\na ::= | b{2000}\nb ::= | c{2000}\nc ::= | "x"',
+        "too many ways",
+    ),
+    "begins with itself and ends": ('r0 ::= b\nb ::= r0 | "x"', "left-recursive"),
+    "many rules": ("\n".join(f'r{i} ::= "x"' for i in range(11_000)), "more than 10000 rules"),
+    "deep enough": (_chain_of_rules(490), ""),
+    "many ways": (_twofold_rules(18), ""),
+    "long repetitions": ('r0 ::= "y" a{0,2000} a{1000,2000} [0-9]{0,2000}\na ::= "x"', ""),
+    "many that can be empty": (
+        "\n".join(f'r{i} ::= "x" | "y" r{i + 1}?' for i in range(9000)) + '\nr9000 ::= "z"?',
+        "",
+    ),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", HEAVY_GRAMMARS)
+def test_grammars_that_llama_cpp_would_check_for_too_long(random_model: lf.Model, name: str) -> None:
+    grammar, says = HEAVY_GRAMMARS[name]
+    caught: list[BaseException] = []
+
+    def make() -> None:
+        try:
+            lf.Sampler.grammar(random_model.vocab, grammar, "r0").close()
+        except GrammarError as error:
+            caught.append(error)
+
+    before = threading.stack_size(512 * 1024)  # what libllama recurses on
+    try:
+        thread = threading.Thread(target=make)
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(before)
+    assert [says in str(error) for error in caught] == ([True] if says else [])
 
 
 def test_the_grammars_of_the_source_are_good(source: object, random_model: lf.Model) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from llama_ffi._lib import bindings
-from llama_ffi.errors import BindingsNotFoundError
+from llama_ffi.errors import ArgumentTypeError, BindingsNotFoundError
+from llama_ffi.paths import bindings_folder
 
 
 def test_pinned_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +27,9 @@ def test_a_name_is_looked_up_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert bindings.folder_of(str(tmp_path / "x")) == tmp_path / "x"
     with pytest.raises(BindingsNotFoundError, match=r"there are no bindings 'fork-1\.2'.*llama-ffi bind"):
         bindings.find("fork-1.2")
+    assert bindings_folder("fork-1.2") == tmp_path / "bindings" / "fork-1.2"
+    with pytest.raises(ArgumentTypeError, match="name must be a str"):
+        bindings_folder(5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["..", "a b", "-x", "", "a\nb"])

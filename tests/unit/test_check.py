@@ -66,6 +66,16 @@ def test_sequence() -> None:
             check.sequence(value, 1)
 
 
+def test_instance_and_listed() -> None:
+    check.instance("name", "a", str)
+    with pytest.raises(ArgumentTypeError, match="name must be a str, not int"):
+        check.instance("name", 5, str)
+    assert check.listed("stops", iter(["a", "b"]), "texts") == ["a", "b"]
+    for wrong in ("abc", b"abc", 5, None):
+        with pytest.raises(ArgumentTypeError, match="stops must be a list of texts"):
+            check.listed("stops", wrong, "texts")  # type: ignore[arg-type]
+
+
 def test_choice() -> None:
     allowed = {"f16": 1, "q8_0": 8}
     assert check.choice("type_k", "F16", allowed) == 1

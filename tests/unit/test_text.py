@@ -63,3 +63,11 @@ def test_decoder_holds_back_an_open_character() -> None:
     assert decoder.feed(b"\xf0\x9f") == ""
     assert decoder.flush() == "�"
     assert decoder.feed(b"a") == "a"
+
+
+@pytest.mark.parametrize("wrong", ["a", 5, None])
+def test_decoder_takes_bytes_only(wrong: object) -> None:
+    decoder = Utf8Decoder()
+    with pytest.raises(ArgumentTypeError, match="must be bytes"):
+        decoder.feed(wrong)  # type: ignore[arg-type]
+    assert decoder.feed(b"a") == "a"
