@@ -244,10 +244,10 @@ class Vocab:
         """
         cache = self._pieces if special else self._plain_pieces
         model = self._handle.ptr
-        try:
-            return cache[token]  # type: ignore[index]
-        except (KeyError, TypeError):
-            pass
+        if type(token) is int:  # 1.0 and True have the same hash as 1, and are mistakes
+            piece = cache.get(token)
+            if piece is not None:
+                return piece
         self._check_vocab()
         number = check.token(token, self._n_tokens)
         ffi, to_piece = self._ffi, self._lib.llama_token_to_piece

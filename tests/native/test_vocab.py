@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,8 +114,10 @@ def test_tokens_outside_of_the_vocabulary(spm: lf.Vocab, token: int) -> None:
 def test_wrong_types(spm: lf.Vocab) -> None:
     with pytest.raises(ArgumentTypeError, match="str or bytes"):
         spm.tokenize(12)  # type: ignore[call-overload]
-    with pytest.raises(ArgumentTypeError):
-        spm.piece("a")  # type: ignore[arg-type]
+    assert spm.piece(1) == spm.piece(np.int64(1))  # now it is known, and 1.0 has the hash of 1
+    for wrong in ("a", 1.0, True, None, [1]):
+        with pytest.raises(ArgumentTypeError):
+            spm.piece(wrong)  # type: ignore[arg-type]
     with pytest.raises(ArgumentTypeError):
         spm.detokenize(["a"])
     with pytest.raises(ArgumentTypeError):
