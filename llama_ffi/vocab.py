@@ -146,7 +146,8 @@ class Vocab:
             self._checks.special()
         pointer, ffi, tokenize = self._ptr, self._ffi, self._lib.llama_tokenize
 
-        def run() -> tuple[Any, int]:
+        # the worker's frame owns the model too: Ctrl-C ends our waiting, not C's reading
+        def run(_owner: Any = model) -> tuple[Any, int]:
             room = len(data) + 2
             tokens = ffi.new("llama_token[]", room)
             count = tokenize(pointer, data, len(data), tokens, room, add_special, parse_special)
