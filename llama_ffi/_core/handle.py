@@ -35,6 +35,9 @@ _exit_thread = 0
 """The thread that runs our exit hook, from its beginning on."""
 
 _exited = False
+_struck = False
+"""Whether Ctrl-C struck inside a finalizer and waits for the next safe call."""
+
 _records: dict[int, _Record] = {}
 _queue: deque[_Record] = deque()
 
@@ -125,7 +128,7 @@ class Handle:
         return pointer
 
     def __enter__(self) -> Any:
-        if _queue:
+        if _queue or _struck:
             drain()
         pointer = self._pointer
         if pointer is None or self._record.generation != _generation:
@@ -211,7 +214,7 @@ class Handle:
 
     def _drop(self) -> None:
         self._end(ClosedError, f"this {self.name} is closed")
-        if _queue:
+        if _queue or _struck:
             drain()
 
     def _end(self, state: type[ClosedError], why: str) -> None:
@@ -252,7 +255,23 @@ _leaked: list[_Record] = []
 
 
 def _release(record: _Record) -> None:
-    """Free the C object of ``record``: the finalizer, on whatever thread dropped the last reference."""
+    """Free the C object of ``record``: the finalizer, on whatever thread dropped the last reference.
+
+    A signal that arrives meanwhile raises in here, where Python would print and forget it: it is kept for the
+    next safe call.
+    """
+    global _struck
+    try:
+        _free(record)
+    except KeyboardInterrupt:
+        _struck = True
+        if record.address is None:
+            record.keep.clear()
+        else:
+            _queue.append(record)
+
+
+def _free(record: _Record) -> None:
     # other modules' fork hooks run Python before ours counts the fork, and a collection may come with them
     if record.process != os.getpid() or _exited:
         _records.pop(id(record), None)
@@ -264,14 +283,19 @@ def _release(record: _Record) -> None:
     if record.leak:
         _leaked.append(record)  # with all it refers to, which C may still reach
         return
-    record.destroy(record.address)
+    address, record.address = record.address, None  # whatever strikes now: never twice
+    record.destroy(address)
     record.keep.clear()  # the parents, only after the child
 
 
 def drain() -> None:
-    """Free what finalizers had to queue; every safe call does this first."""
+    """Free what finalizers had to queue, raise the Ctrl-C that struck in one; every safe call does this."""
+    global _struck
     if callbacks.inside():
         return
+    if _struck:
+        _struck = False
+        raise KeyboardInterrupt
     while True:
         try:
             record = _queue.popleft()
@@ -292,7 +316,7 @@ def handles() -> list[Handle]:
 
 def close_all(timeout: float) -> None:
     """Drop every handle's pointer: frees what is idle, leaves what is in use after ``timeout`` s."""
-    global _exited, _exit_thread
+    global _exited, _exit_thread, _struck
     _exit_thread = threading.get_ident()
     deadline = time.monotonic() + timeout
     for handle in handles():
@@ -306,6 +330,7 @@ def close_all(timeout: float) -> None:
     for handle in handles():
         if not handle.busy:
             handle._end(ClosedError, "the interpreter is exiting")
+    _struck = False  # too late to be of use
     drain()
     _exited = True
 

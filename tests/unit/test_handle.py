@@ -263,6 +263,28 @@ def test_after_fork_the_childs_handles_are_dead(world: World) -> None:
     assert len(world.freed) == 1
 
 
+def test_ctrl_c_inside_a_finalizer_comes_out_of_close(world: World) -> None:
+    def destroy(pointer: object) -> None:
+        world.destroy(pointer)
+        raise KeyboardInterrupt  # a signal that arrived while C was freeing
+
+    parent, other = world.make("model"), world.make("model")
+    thing = Handle(ffi, ffi.cast("void *", 0x10), destroy, "context", keep=[parent.ptr])
+    world.alive[0x10] = [int(ffi.cast("uintptr_t", parent.ptr))]
+    parent.close()
+    with pytest.raises(KeyboardInterrupt):
+        thing.close()
+    assert len(world.freed) == 2, "the parent is freed all the same"
+    collected = Handle(ffi, ffi.cast("void *", 0x20), destroy, "context")
+    world.alive[0x20] = []
+    del collected
+    gc.collect()
+    with pytest.raises(KeyboardInterrupt), other:
+        pass
+    with other:
+        pass
+
+
 def test_live_counts_owned_objects(world: World) -> None:
     before = handles.live()
     thing = world.make("model")
