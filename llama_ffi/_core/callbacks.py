@@ -59,7 +59,7 @@ class Callback:
         self._on_error = on_error
         self._error: BaseException | None = None
         kwargs = {} if on_error is None else {"error": on_error}
-        self.pointer = ffi.callback(ctype, self._call, **kwargs)
+        self.pointer = ffi.callback(ctype, self._call, onerror=self._strike, **kwargs)
 
     def _call(self, *args: Any) -> Any:
         if self._error is not None:
@@ -72,6 +72,10 @@ class Callback:
             return self._on_error
         finally:
             leave(guard_depth)
+
+    def _strike(self, _kind: object, error: BaseException, _tb: object) -> None:
+        """Keep what is raised before the first line of ``_call``: Ctrl-C can strike there."""
+        self._error = error
 
     @property
     def failed(self) -> bool:

@@ -66,12 +66,17 @@ def install(ffi: Any, lib: Functions, guard: Guard | None, levels: dict[str, int
         finally:
             callbacks.leave(guard_depth)
 
-    _callback = ffi.callback("ggml_log_callback", receive)
+    _callback = ffi.callback("ggml_log_callback", receive, onerror=_strike)
     if guard is None:
         lib.llama_log_set(_callback, ffi.NULL)
     else:
         guard.lib.llama_ffi_log_to(guard.receiver(_callback))
         lib.llama_log_set(ffi.cast("ggml_log_callback", guard.function("llama_ffi_log")), ffi.NULL)
+
+
+def _strike(_kind: object, error: BaseException, _tb: object) -> None:
+    """Keep what is raised before the first line of the callback: Ctrl-C can strike there."""
+    _local.raised = error
 
 
 def uninstall(ffi: Any, lib: Functions, guard: Guard | None) -> None:
