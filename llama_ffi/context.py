@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from . import limits
 from ._core import binding, check, logs
 from ._core.handle import Handle
+from ._core.owned import Owned
 from .batch import Batch
 from .decoding import Decoder, reason
 from .errors import ArgumentTypeError, ContextCreateError, UnsupportedError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Context:
+class Context(Owned):
     """A model with a memory: what ``llama_decode`` works on.
 
     C: struct llama_context, owned; llama_init_from_model, struct llama_context_params
@@ -59,10 +59,8 @@ class Context:
     """
 
     __slots__ = (
-        "__weakref__",
         "_decoder",
         "_ffi",
-        "_handle",
         "_lib",
         "_limits",
         "_memory",
@@ -175,40 +173,6 @@ class Context:
                 shifts=params.type_k in (lib.GGML_TYPE_F16, lib.GGML_TYPE_F32),
             )
             self._memory = Memory(self._handle, lib.llama_get_memory(pointer), shape)
-
-    # --- life ---
-
-    @property
-    def ptr(self) -> Any:
-        """Return the ``struct llama_context *`` for raw calls; while you hold it, it isn't freed.
-
-        Raises:
-            ClosedError: the context is closed.
-        """
-        return self._handle.ptr
-
-    @property
-    def closed(self) -> bool:
-        """Return whether the context has been closed."""
-        return self._handle.closed
-
-    def close(self) -> None:
-        """Free the context; waits for a running call of another thread.
-
-        C: llama_free
-
-        Threads: any; a second close does nothing.
-        """
-        self._handle.close()
-
-    def __enter__(self) -> Context:
-        _ = self._handle.ptr
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else ""

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ._core import binding, logs, model_file
 from ._core import text as text_
 from ._core.handle import Handle
 from ._core.model_file import Path
+from ._core.owned import Owned
 from .errors import (
     InvalidArgumentError,
     ModelSaveError,
@@ -32,7 +33,7 @@ _NOT_SAVABLE = frozenset({"gemma3n", "bitnet", "t5", "apertus", "step35"})
 """Architectures whose tensors llama_model_save_to_file doesn't know; it asserts on them."""
 
 
-class Model:
+class Model(Owned):
     """A loaded model.
 
     C: struct llama_model, owned.
@@ -42,7 +43,7 @@ class Model:
     Threads: any number may read, tokenize and make contexts at a time.
     """
 
-    __slots__ = ("__weakref__", "_ffi", "_handle", "_lib", "_metadata", "_vocab_only", "path", "vocab")
+    __slots__ = ("_ffi", "_lib", "_metadata", "_vocab_only", "path", "vocab")
 
     path: str
     """where it was loaded from; "" if it was made in memory"""
@@ -169,40 +170,6 @@ class Model:
                 model.close()
                 raise
         return model
-
-    # --- life ---
-
-    @property
-    def ptr(self) -> Any:
-        """Return the ``struct llama_model *`` for raw calls; while you hold it, it isn't freed.
-
-        Raises:
-            ClosedError: the model is closed.
-        """
-        return self._handle.ptr
-
-    @property
-    def closed(self) -> bool:
-        """Return whether the model has been closed."""
-        return self._handle.closed
-
-    def close(self) -> None:
-        """Give the model up; it is freed now, or with the last context made from it.
-
-        C: llama_model_free
-
-        Threads: any; a second close does nothing.
-        """
-        self._handle.close()
-
-    def __enter__(self) -> Model:
-        _ = self._handle.ptr
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         if self.closed:

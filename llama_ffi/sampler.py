@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from ._core import binding, check, gbnf, logs
 from ._core import text as text_
 from ._core.handle import Handle
+from ._core.owned import Owned
 from .errors import ArgumentTypeError, GrammarError, SamplerError
 from .lazy_grammar import LazyGrammar
 from .sampler_kind import Kind, check_clonable, copy_kind, sampler_name, seed_of
@@ -28,7 +28,7 @@ _MAX_HISTORY = 1 << 24
 _MAX_KEEP = 2**31 - 1
 
 
-class Sampler:
+class Sampler(Owned):
     """One sampler.
 
     C: struct llama_sampler, owned unless a chain took it.
@@ -39,7 +39,7 @@ class Sampler:
     Threads: one at a time (BusyError otherwise).
     """
 
-    __slots__ = ("__weakref__", "_handle", "_kind")
+    __slots__ = ("_kind",)
 
     def __init__(self, pointer: Any, kind: Kind | None = None, *, keep: Iterable[Any] = ()) -> None:
         """Take over a ``struct llama_sampler *`` that raw code made."""
@@ -50,44 +50,10 @@ class Sampler:
         free = active.lib.llama_sampler_free
         self._handle = Handle(active.ffi, pointer, free, "sampler", keep=keep, exclusive=True)
 
-    # --- life ---
-
-    @property
-    def ptr(self) -> Any:
-        """Return the ``struct llama_sampler *`` for raw calls.
-
-        Raises:
-            ClosedError: closed; ConsumedError: a chain owns it now.
-        """
-        return self._handle.ptr
-
-    @property
-    def closed(self) -> bool:
-        """Return whether it is closed, or owned by a chain."""
-        return self._handle.closed
-
     @property
     def consumed(self) -> bool:
         """Return whether a chain owns it now."""
         return self._handle.consumed
-
-    def close(self) -> None:
-        """Free the sampler.
-
-        C: llama_sampler_free
-
-        Threads: any; a second close does nothing.
-        """
-        self._handle.close()
-
-    def __enter__(self) -> Sampler:
-        _ = self._handle.ptr
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = ", in a chain" if self.consumed else ", closed" if self.closed else ""

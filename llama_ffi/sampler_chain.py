@@ -9,12 +9,12 @@ a one-candidate array before anything is accepted: on an error nothing has been.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from ._core import binding, check
 from ._core.candidates import Candidates, Question
 from ._core.handle import Handle
+from ._core.owned import Owned
 from .errors import ArgumentTypeError, GrammarError, InvalidArgumentError, NoTokenSelectedError, SamplerError
 from .sampler import Sampler
 from .sampler_adders import Adders
@@ -41,7 +41,7 @@ class _Member:
     keep: tuple[Any, ...]
 
 
-class SamplerChain(Adders):
+class SamplerChain(Adders, Owned):
     """A chain of samplers.
 
     C: llama_sampler_chain_init, owned; the samplers in it are the chain's.
@@ -56,12 +56,10 @@ class SamplerChain(Adders):
     """
 
     __slots__ = (
-        "__weakref__",
         "_accept_c",
         "_apply_c",
         "_array",
         "_ffi",
-        "_handle",
         "_lib",
         "_members",
         "_n_vocab",
@@ -93,24 +91,6 @@ class SamplerChain(Adders):
         self._table: Candidates | None = None
         self._plan()
 
-    # --- life ---
-
-    @property
-    def ptr(self) -> Any:
-        """Return the ``struct llama_sampler *`` of the chain for raw calls.
-
-        A lazy grammar that waits for its trigger is an empty one there.
-
-        Raises:
-            ClosedError: the chain is closed.
-        """
-        return self._handle.ptr
-
-    @property
-    def closed(self) -> bool:
-        """Return whether the chain has been closed."""
-        return self._handle.closed
-
     def close(self) -> None:
         """Free the chain and the samplers in it.
 
@@ -118,17 +98,8 @@ class SamplerChain(Adders):
 
         Threads: any; a second close does nothing.
         """
-        self._handle.close()
+        super().close()
         self._members = []  # they hold what the samplers needed, a model for example
-
-    def __enter__(self) -> SamplerChain:
-        _ = self._handle.ptr
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __len__(self) -> int:
         return len(self._members)
