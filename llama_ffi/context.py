@@ -11,12 +11,12 @@ from ._core import binding, check, logs
 from ._core.handle import Handle
 from ._core.owned import Owned
 from .batch import Batch
+from .context_params import context_params
 from .decoding import Decoder, reason
 from .errors import ArgumentTypeError, ContextCreateError, UnsupportedError
 from .memory import Memory, Shape
 from .model import Model
 from .outputs import Outputs
-from .params import context_params
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ._core.binding import Binding
+from .context_params import ModelFacts
 from .errors import ContextCreateError
 from .model import Model
-from .params import ModelFacts
 
 NO_LIMIT = 2**31
 """A position limit that no position reaches."""
