@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from .memory import Memory
     from .model import Model
     from .paths import bindings_folder, tiny_model_path
-    from .sampler import Sampler
-    from .sampler_chain import SamplerChain
+    from .sampler import Sampler, SamplerChain
     from .vocab import Vocab
 
 __version__ = "0.1.0"
@@ -42,7 +41,7 @@ _HOME = {
     "Memory": "memory",
     "Model": "model",
     "Sampler": "sampler",
-    "SamplerChain": "sampler_chain",
+    "SamplerChain": "sampler",
     "Utf8Decoder": "_core.text",
     "Vocab": "vocab",
     "available_backends": "backends",

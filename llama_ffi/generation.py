@@ -17,7 +17,8 @@ from .context import Context
 from .errors import ArgumentTypeError, BusyError, InvalidArgumentError, PromptTooLongError
 from .model import Model
 from .paths import tiny_model_path
-from .sampler_chain import GREEDY, SamplerChain
+from .sampler import SamplerChain
+from .sampler.choosing import GREEDY
 
 
 def generate(

@@ -9,7 +9,7 @@ from ..errors import NativeAbortError
 from . import binding
 
 
-class Candidates:
+class Table:
     """An array of candidates that is filled without a loop over the vocabulary."""
 
     __slots__ = ("_bytes", "_ffi", "_logits", "_template", "count", "data")

@@ -61,10 +61,10 @@ def consumed_keeps_its_finalizer() -> None:
 
 def consumed_takes_nothing_along() -> None:
     """What a sampler kept alive doesn't move to the chain that took it, nor to the chain's list."""
-    from llama_ffi import sampler_chain
+    from llama_ffi.sampler import chain
 
-    member = sampler_chain._Member
-    sampler_chain._Member = lambda kind, keep: member(kind, ())  # type: ignore[assignment,misc]
+    member = chain.Member
+    chain.Member = lambda kind, keep: member(kind, ())  # type: ignore[assignment,misc]
     original = Handle.consume
 
     def consume(self: Handle, by: Handle) -> Any:

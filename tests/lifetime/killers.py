@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import llama_ffi as lf
-from llama_ffi import decoding, lazy_grammar, outputs, params, sampler, sampler_chain
+from llama_ffi import decoding, outputs, params
 from llama_ffi._core import check
+from llama_ffi.sampler import base, choosing, lazy_grammar
 
 SMALL: dict[str, Any] = {"n_ctx": 256, "n_batch": 32, "n_ubatch": 16, "n_threads": 1}
 WORDS = 5
@@ -115,14 +116,14 @@ def row_without_logits(model: lf.Model, off: bool) -> None:
 def chain_without_samplers(model: lf.Model, off: bool) -> None:
     ctx, chain = decoded(model), lf.SamplerChain()
     if off:
-        chain._plain = sampler_chain._SELECTS
+        chain._plain = choosing.SELECTS
     chain.sample(ctx)
 
 
 def chain_that_selects_nothing(model: lf.Model, off: bool) -> None:
     ctx, chain = decoded(model), lf.SamplerChain().add_temp(0.5)
     if off:
-        chain._plain = sampler_chain._SELECTS
+        chain._plain = choosing.SELECTS
     chain.sample(ctx)
 
 
@@ -139,7 +140,7 @@ def grammar_behind_dist(model: lf.Model, off: bool) -> None:
     if off:
         lf.SamplerChain._check_order = nothing
     chain.add_grammar(model.vocab, 'root ::= "yes"')
-    chain._plain = sampler_chain._SELECTS
+    chain._plain = choosing.SELECTS
     chain.sample(ctx)
 
 
@@ -149,7 +150,7 @@ def clone_of_a_sampler_without_clone(model: lf.Model, off: bool) -> None:
     state = ffi.new("int *")
     custom = lf.Sampler(lib.llama_sampler_init(interface, state), keep=[interface, state])
     if off:
-        sampler.check_clonable = nothing
+        base.check_clonable = nothing
     custom.clone()
 
 

@@ -45,7 +45,7 @@ def main() -> None:
     assert handle.live() in (owned, owned - 1)
 
     other.logits()  # what was not involved goes on working
-    chain._plain = killers.sampler_chain._SELECTS
+    chain._plain = killers.choosing.SELECTS
     try:
         chain.sample(other)
     except lf.errors.NativeAbortError:

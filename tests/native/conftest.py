@@ -88,3 +88,10 @@ def random_model(random_model_path: Path) -> Iterator[lf.Model]:
 def ctx(random_model: lf.Model) -> Iterator[lf.Context]:
     with random_model.context(n_ctx=256, n_batch=64, n_ubatch=32, n_threads=1) as context:
         yield context
+
+
+@pytest.fixture
+def ready(ctx: lf.Context) -> lf.Context:
+    """A context with one row of logits."""
+    ctx.decode(lf.Batch.from_tokens([1, 9038, 2501, 263]))
+    return ctx

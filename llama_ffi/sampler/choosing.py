@@ -1,4 +1,4 @@
-"""Chains of samplers: from a row of logits to a token.
+"""From a row of logits to a token.
 
 ``sample`` is apply, check, accept, in this order and never more at once than is safe: llama.cpp's own
 ``llama_sampler_sample`` asserts that something was selected, and ``llama_sampler_accept`` throws at a
@@ -11,49 +11,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from ._core import binding, check
-from ._core.candidates import Candidates, Question
-from ._core.handle import Handle
-from ._core.owned import Owned
-from .errors import ArgumentTypeError, GrammarError, InvalidArgumentError, NoTokenSelectedError, SamplerError
-from .sampler import Sampler
-from .sampler_adders import Adders
-from .sampler_kind import Kind, check_clonable, copy_kind, sampler_name, seed_of
+from .._core import binding, check
+from .._core.candidates import Question, Table
+from .._core.owned import Owned
+from ..errors import ArgumentTypeError, GrammarError, NoTokenSelectedError, SamplerError
+from .base import Base
+from .kind import Kind
 
 if TYPE_CHECKING:
-    from .context import Context
-    from .outputs import Outputs
+    from ..context import Context
+    from ..outputs import Outputs
 
+GREEDY = "greedy"
+"""A chain of greedy alone."""
 
-@dataclass(frozen=True)
-class SamplerPerf:
-    """What a chain has measured (only if made with ``no_perf=False``)."""
+SELECTS = "selects"
+"""A chain in which nothing can go wrong, and whose last sampler selects."""
 
-    t_sample_ms: float
-    """milliseconds spent"""
-    n_sample: int
-    """tokens accepted"""
+_F32 = 0
+"""GGML_TYPE_F32: fixed by the GGUF format."""
 
 
 @dataclass
-class _Member:
+class Member:
+    """One sampler of a chain."""
+
     kind: Kind
     keep: tuple[Any, ...]
+    """what it keeps alive"""
 
 
-class SamplerChain(Adders, Owned):
-    """A chain of samplers.
-
-    C: llama_sampler_chain_init, owned; the samplers in it are the chain's.
-
-    Arguments:
-        no_perf: don't measure times.
-
-    Samplers run in the order in which they were added. A grammar must come before everything that drops
-    candidates or selects, and nothing that does either may follow what selects: ``add`` refuses it.
-
-    Threads: one at a time (BusyError otherwise).
-    """
+class Choosing(Owned):
+    """The part of a chain that looks at logits and tokens."""
 
     __slots__ = (
         "_accept_c",
@@ -70,157 +59,24 @@ class SamplerChain(Adders, Owned):
         "_validate_c",
     )
 
-    def __init__(self, no_perf: bool = True) -> None:
-        active = binding.active()
-        params = active.lib.llama_sampler_chain_default_params()
-        params.no_perf = bool(no_perf)
-        self._take(active, active.lib.llama_sampler_chain_init(params), [])
+    _members: list[Member]
+    _n_vocab: int
+    """the size of the vocabulary that a sampler was made for, 0 = any"""
+    _plain: str | None
+    """how ``sample`` can be short: GREEDY, SELECTS or not at all"""
 
-    def _take(self, active: binding.Binding, pointer: Any, members: list[_Member]) -> None:
+    def _begin(self, active: binding.Binding) -> None:
+        """Look up once what every token needs."""
         lib = active.lib
         self._ffi: Any = active.ffi
         self._lib: Any = lib
-        self._handle = Handle(active.ffi, pointer, lib.llama_sampler_free, "sampler chain", exclusive=True)
-        self._members = members
         self._apply_c: Any = lib.llama_sampler_apply
         self._accept_c: Any = lib.llama_sampler_accept
         self._sample_c: Any = lib.llama_sampler_sample
         self._validate_c: Any = lib.ggml_validate_row_data
         self._array = active.ffi.new("llama_token_data_array *")
         self._question = Question()
-        self._table: Candidates | None = None
-        self._plan()
-
-    def close(self) -> None:
-        """Free the chain and the samplers in it.
-
-        C: llama_sampler_free
-
-        Threads: any; a second close does nothing.
-        """
-        super().close()
-        self._members = []  # they hold what the samplers needed, a model for example
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def __repr__(self) -> str:
-        names = ", ".join(member.kind.name for member in self._members) or "empty"
-        return f"<llama_ffi.SamplerChain: {names}{', closed' * self.closed}>"
-
-    # --- what is in it ---
-
-    @property
-    def names(self) -> list[str]:
-        """Return the samplers' names in their order; "?" in front says that a sampler is switched off.
-
-        C: llama_sampler_chain_n, llama_sampler_chain_get, llama_sampler_name
-        """
-        lib = self._lib
-        with self._handle as chain:
-            count = lib.llama_sampler_chain_n(chain)
-            return [sampler_name(lib.llama_sampler_chain_get(chain, index)) for index in range(count)]
-
-    @property
-    def seed(self) -> int | None:
-        """Return the seed of the last sampler that has one, None if none has. C: llama_sampler_get_seed"""
-        with self._handle as chain:
-            return seed_of(chain)
-
-    @property
-    def perf(self) -> SamplerPerf:
-        """Return what was measured so far, a copy. C: llama_perf_sampler"""
-        with self._handle as chain:
-            data = self._lib.llama_perf_sampler(chain)
-            return SamplerPerf(float(data.t_sample_ms), int(data.n_sample))
-
-    def perf_reset(self) -> None:
-        """Measure from zero. C: llama_perf_sampler_reset"""
-        with self._handle as chain:
-            self._lib.llama_perf_sampler_reset(chain)
-
-    def add(self, sampler: Sampler) -> SamplerChain:
-        """Append a sampler; it belongs to the chain from now on. Return the chain.
-
-        C: llama_sampler_chain_add
-
-        Raises:
-            SamplerError: it doesn't fit behind what is there: a grammar behind a sampler that drops
-                candidates or selects, anything that drops or selects behind one that selects.
-            ConsumedError: another chain has it.
-            ClosedError, BusyError.
-        """
-        if not isinstance(sampler, Sampler):
-            raise SamplerError(f"only a Sampler can be added to a chain, not a {type(sampler).__name__}")
-        kind = sampler._kind
-        with self._handle as chain, sampler._handle:
-            self._check_order(kind)
-            keep = sampler._handle.kept()
-            pointer = sampler._handle.consume(self._handle)
-            self._lib.llama_sampler_chain_add(chain, pointer)
-            self._members.append(_Member(kind, keep))
-            self._plan()
-        return self
-
-    def remove(self, index: SupportsIndex) -> Sampler:
-        """Take a sampler out of the chain and return it; negative indices count from the end.
-
-        C: llama_sampler_chain_remove
-
-        Raises:
-            InvalidArgumentError: no sampler there.
-            ClosedError, BusyError.
-        """
-        with self._handle as chain:
-            count = len(self._members)
-            position = check.integer("index", index, -count, max(count - 1, 0)) if count else -1
-            if not count:
-                raise InvalidArgumentError("the chain is empty")
-            position += count if position < 0 else 0
-            pointer = self._lib.llama_sampler_chain_remove(chain, position)
-            member = self._members.pop(position)
-            self._plan()
-            self._handle.release(*member.keep)
-            return Sampler(pointer, member.kind, keep=member.keep)
-
-    def clone(self) -> SamplerChain:
-        """Return a copy with the same samplers in the same state.
-
-        C: llama_sampler_clone
-
-        Raises:
-            SamplerError: a sampler in it, made by raw code, has no ``clone``.
-        """
-        active, lib = binding.active(), self._lib
-        with self._handle as chain:
-            for index in range(len(self._members)):
-                check_clonable(lib.llama_sampler_chain_get(chain, index))
-            pointer = lib.llama_sampler_clone(chain)
-            if pointer == active.NULL:
-                raise SamplerError("llama.cpp made no copy of the chain")
-            copy = SamplerChain.__new__(SamplerChain)
-            members = [_Member(copy_kind(member.kind), member.keep) for member in self._members]
-            copy._take(active, pointer, members)
-            for member in members:
-                copy._handle.keep(*member.keep)
-            return copy
-
-    def reset(self) -> None:
-        """Forget what was accepted; random numbers start over, grammars at their root.
-
-        C: llama_sampler_reset
-        """
-        with self._handle as chain:
-            self._lib.llama_sampler_reset(chain)
-            for index, member in enumerate(self._members):
-                lazy = member.kind.lazy
-                if lazy is not None:
-                    if lazy.triggered:
-                        waiting = self._lib.llama_sampler_init_grammar(lazy._vocab.ptr, b"", b"")
-                        self._replace(chain, index, waiting)
-                    lazy.reset()
-
-    # --- sampling ---
+        self._table: Table | None = None
 
     def sample(self, ctx: Context, i: SupportsIndex = -1) -> int:
         """Choose a token from one row of logits, and accept it.
@@ -267,7 +123,7 @@ class SamplerChain(Adders, Owned):
             return int(self._sample_c(chain, context, place))
         if not self._validate_c(_F32, row, 4 * n_vocab):
             self._check_numbers(row, n_vocab)
-        if plain is _SELECTS:
+        if plain is SELECTS:
             # the same holds for every chain whose last word is a sampler that selects, if there is no grammar
             # (which could refuse) and no sampler of unknown origin, on logits that can be sorted
             return int(self._sample_c(chain, context, place))
@@ -276,7 +132,7 @@ class SamplerChain(Adders, Owned):
     def _sample_slowly(self, chain: Any, row: Any, n_vocab: int) -> int:
         table = self._table
         if table is None or table.count != n_vocab:
-            table = self._table = Candidates(self._ffi, n_vocab)
+            table = self._table = Table(self._ffi, n_vocab)
         candidates = self._array
         table.fill(row)
         candidates.data, candidates.size, candidates.selected, candidates.sorted = (
@@ -317,7 +173,7 @@ class SamplerChain(Adders, Owned):
             self._accept(chain, number)
 
     def _accept(self, chain: Any, token: int) -> None:
-        started: dict[int, Sampler] = {}
+        started: dict[int, Base] = {}
         get = self._lib.llama_sampler_chain_get
         for index, member in enumerate(self._members):
             kind = member.kind
@@ -343,35 +199,6 @@ class SamplerChain(Adders, Owned):
                     self._handle.release(*kept)  # the member keeps the vocabulary's model already
 
     # --- inside ---
-
-    def _check_order(self, new: Kind) -> None:
-        for member in self._members:
-            old = member.kind
-            if new.grammar and (old.selects or old.reorders):
-                raise SamplerError(
-                    f"a grammar behind {old.name} comes too late: add it first, or tokens that it refuses "
-                    "are selected"
-                )
-            if old.selects and (new.selects or new.reorders):
-                raise SamplerError(
-                    f"{new.name} behind {old.name} would change which token is selected; add {old.name} last"
-                )
-            if new.n_vocab and old.n_vocab and new.n_vocab != old.n_vocab:
-                raise SamplerError(
-                    f"{new.name} is for a vocabulary of {new.n_vocab} tokens, {old.name} for one of "
-                    f"{old.n_vocab}"
-                )
-
-    def _plan(self) -> None:
-        """Decide, once per change, how ``sample`` goes about it."""
-        kinds = [member.kind for member in self._members]
-        self._n_vocab = next((kind.n_vocab for kind in kinds if kind.n_vocab), 0)
-        self._plain = None
-        if kinds and not any(kind.grammar or kind.name == "custom" for kind in kinds):
-            if len(kinds) == 1 and kinds[0].name == "greedy":
-                self._plain = GREEDY
-            elif kinds[-1].selects:
-                self._plain = _SELECTS
 
     def _replace(self, chain: Any, index: int, pointer: Any) -> None:
         """Put ``pointer`` into the place of a sampler, which is freed; C can only append and remove."""
@@ -412,9 +239,3 @@ class SamplerChain(Adders, Owned):
                 "adaptive_p at its end"
             )
         return NoTokenSelectedError(f"the chain selected candidate {selected} of {size}")
-
-
-GREEDY = "greedy"
-_SELECTS = "selects"
-_F32 = 0
-"""GGML_TYPE_F32: fixed by the GGUF format."""

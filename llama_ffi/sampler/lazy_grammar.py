@@ -11,13 +11,13 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ._core import binding
-from ._core.candidates import Question
-from .errors import GrammarError
+from .._core import binding
+from .._core.candidates import Question
+from ..errors import GrammarError
 
 if TYPE_CHECKING:
-    from .sampler import Sampler
-    from .vocab import Vocab
+    from ..vocab import Vocab
+    from .base import Base
 
 
 class LazyGrammar:
@@ -28,7 +28,7 @@ class LazyGrammar:
     def __init__(
         self,
         vocab: Vocab,
-        make: Callable[[], Sampler],
+        make: Callable[[], Base],
         trigger_tokens: frozenset[int],
         patterns: Sequence[str],
     ) -> None:
@@ -54,7 +54,7 @@ class LazyGrammar:
         copy._tokens, copy._ends = list(self._tokens), list(self._ends)
         return copy
 
-    def look(self, token: int) -> Sampler | None:
+    def look(self, token: int) -> Base | None:
         """Return the grammar that ``token`` triggers, fed with what follows the trigger; None while waiting.
 
         Changes nothing; :meth:`accept` does.
@@ -114,7 +114,7 @@ class LazyGrammar:
                 )
         return tokens
 
-    def _start(self, tokens: list[int]) -> Sampler:
+    def _start(self, tokens: list[int]) -> Base:
         sampler = self._make()
         lib = binding.active().lib
         with sampler._handle as pointer:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, SupportsIndex, TypeVar
 
-from .sampler import Sampler
+from .single import Sampler
 
 if TYPE_CHECKING:
-    from .vocab import Vocab
+    from ..vocab import Vocab
 
 Self = TypeVar("Self", bound="Adders")
 

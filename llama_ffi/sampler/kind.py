@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ._core import binding
-from .errors import SamplerError
+from .._core import binding
+from ..errors import SamplerError
 from .lazy_grammar import LazyGrammar
 
 
@@ -26,6 +26,8 @@ class Kind:
     """the grammar that takes the place of this sampler once it is triggered"""
     resets_pending: bool = False
     """adaptive-p: it remembers the token it selected until that is accepted"""
+    foreign: bool = False
+    """made by raw code: nothing is known about it"""
     n_vocab: int = 0
     """the size of the vocabulary it was made for, 0 = any"""
 

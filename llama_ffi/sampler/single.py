@@ -1,0 +1,22 @@
+"""``Sampler``: one class with a constructor for every sampler that llama.cpp has."""
+
+from __future__ import annotations
+
+from .grammars import Grammars
+from .reshaping import Reshaping
+from .selecting import Selecting
+from .truncating import Truncating
+
+
+class Sampler(Selecting, Truncating, Reshaping, Grammars):
+    """One sampler.
+
+    C: struct llama_sampler, owned unless a chain took it.
+
+    Made by its class methods; they have the names and arguments of ``llama_sampler_init_*``.
+    A ``seed`` of None is a random one.
+
+    Threads: one at a time (BusyError otherwise).
+    """
+
+    __slots__ = ()
