@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from .._lib import bindings as bindings_
 from .._lib import load, search, verify
 from ..errors import LibraryLoadError
-from . import binding, handle, logs
+from . import binding, handle, logs, record
 from .functions import Functions
 from .guard import Guard, GuardedFunctions, open_guard
 
@@ -63,20 +63,22 @@ def start(library: str | os.PathLike[str] | None, bindings: str | os.PathLike[st
     else:
         verified_by = verify.verify(libraries, built, manifest)
     guard = open_guard(libraries.files.get("guard"))
-    logs.install(ffi, lib, guard, _log_levels(ffi))
-    _register_cpu(ffi, lib, libraries)
-    lib.llama_backend_init()
+    starting = record.recorded(lib, manifest.FUNCTIONS)
+    logs.install(ffi, starting, guard, _log_levels(ffi))
+    _register_cpu(ffi, starting, libraries)
+    starting.llama_backend_init()
     if built is None:
         foreign.prove_effect(ffi, lib, _TINY_MODEL, libraries)
-    version = _version(ffi, lib)
+    version = _version(ffi, starting)
     commit = str((built or {}).get("commit", ""))
     info = LibraryInfo(libraries, version, commit, libraries.found_via, verified_by, chosen.name)
     atexit.register(_exit, ffi, lib, guard)
-    safe = lib if guard is None else GuardedFunctions(ffi, lib, guard)
+    safe: Any = lib if guard is None else GuardedFunctions(ffi, lib, guard)
+    safe = record.recorded(safe, manifest.FUNCTIONS)
     return binding.Binding(ffi, safe, lib, chosen.enums, manifest, info, guard)
 
 
-def _version(ffi: Any, lib: Functions) -> str:
+def _version(ffi: Any, lib: Any) -> str:
     try:
         return str(ffi.string(lib.llama_version()).decode("utf-8", "replace"))
     except AttributeError:  # older than that function
