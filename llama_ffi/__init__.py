@@ -18,7 +18,7 @@ from . import errors
 from .errors import LlamaError
 
 if TYPE_CHECKING:
-    from . import log, raw
+    from . import gguf, log, raw
     from ._core.binding import use
     from ._core.text import Utf8Decoder
     from .backends import Device, available_backends, devices, library_info, library_paths
@@ -53,7 +53,7 @@ _HOME = {
     "tiny_model_path": "paths",
     "use": "_core.binding",
 }
-_MODULES = frozenset({"log", "raw"})
+_MODULES = frozenset({"gguf", "log", "raw"})
 
 __all__ = [
     "Batch",
@@ -73,6 +73,7 @@ __all__ = [
     "devices",
     "errors",
     "generate",
+    "gguf",
     "library_info",
     "library_paths",
     "log",

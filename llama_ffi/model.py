@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from . import model_memory
 from ._core import binding, logs, model_file
 from ._core import text as text_
 from ._core.handle import Handle
@@ -27,6 +28,7 @@ from .vocab import Vocab
 
 if TYPE_CHECKING:
     from .context import Context
+    from .gguf import GgufContext
 
 _NOT_SAVABLE = frozenset({"gemma3n", "bitnet", "t5", "apertus", "step35"})
 """Architectures whose tensors llama_model_save_to_file doesn't know; it asserts on them."""
@@ -169,6 +171,70 @@ class Model(ModelProperties):
                 model.close()
                 raise
         return model
+
+    @classmethod
+    def from_metadata(
+        cls,
+        metadata: Mapping[str, Any] | GgufContext,
+        fill: model_memory.Fill | None = None,
+        *,
+        n_gpu_layers: int | None = None,
+        split_mode: str | int | None = None,
+        main_gpu: int = 0,
+        tensor_split: Sequence[float] | None = None,
+        devices: Iterable[str] | None = None,
+        kv_overrides: Mapping[str, KvOverride] | None = None,
+        vocab_only: bool = False,
+        no_host: bool = False,
+    ) -> Model:
+        """Make a model in memory: metadata describes it, a function gives each tensor's values.
+
+        C: llama_model_init_from_user
+
+        Arguments:
+            metadata: what a GGUF file would say, the vocabulary included: key → value (see
+                :meth:`GgufContext.set <llama_ffi.gguf.GgufContext.set>` for types), or a
+                :class:`~llama_ffi.gguf.GgufContext`. All tensors are f32, but for those that the context
+                names with another type.
+            fill: ``fill(name, shape, type)`` is called once for each tensor, the optional ones included,
+                and returns its values: an array of that shape (the rows' length last), which is converted
+                to the type; a number for all elements; or bytes as C has them.
+            n_gpu_layers, split_mode, main_gpu, tensor_split, devices, kv_overrides, no_host: as for
+                :meth:`load`.
+            vocab_only: only the vocabulary and the metadata; ``fill`` isn't called.
+
+        Returns:
+            the model, owned. Its ``n_params`` and ``size`` are 0: libllama counts what files hold.
+
+        Raises:
+            InvalidArgumentError: metadata that can't be; values of the wrong shape or size.
+            ArgumentTypeError: a value of a type that GGUF doesn't have; values that aren't numbers.
+            ModelLoadError: libllama refused it (``.log`` has its words): a key is missing, for example.
+            and whatever ``fill`` raises.
+
+        Threads: any; ``fill`` is called on this one.
+        """
+        active = binding.active()
+        params, keep, _ = model_params(
+            active,
+            n_gpu_layers=n_gpu_layers,
+            split_mode=split_mode,
+            main_gpu=main_gpu,
+            tensor_split=tensor_split,
+            devices=devices,
+            load_mode=None,
+            lazy_mode=None,
+            kv_overrides=kv_overrides,
+            progress=None,
+            vocab_only=vocab_only,
+            check_tensors=False,
+            use_extra_bufts=False,
+            no_host=no_host,
+            load_mtp=False,
+        )
+        model_file.check_overrides(kv_overrides or {})
+        pointer = model_memory.build(active, metadata, fill, params)
+        return cls(pointer, vocab_only=bool(vocab_only), keep=keep)
 
     def __repr__(self) -> str:
         if self.closed:
