@@ -161,7 +161,7 @@ class GgufContext(GgufMetadata):
     def add_tensor(self, name: str, shape: Sequence[int], type: str = "f32", data: Any = None) -> None:
         """Add a tensor at the end.
 
-        C: gguf_add_tensor
+        C: gguf_add_tensor, gguf_find_tensor
 
         Arguments:
             name: of 1 to 63 bytes, not there yet.
@@ -226,7 +226,10 @@ class GgufContext(GgufMetadata):
     # --- writing ---
 
     def to_bytes(self) -> bytes:
-        """Return the head of the file: everything but the tensors' data. C: gguf_get_meta_data"""
+        """Return the head of the file: everything but the tensors' data.
+
+        C: gguf_get_meta_size, gguf_get_meta_data
+        """
         with self._handle as context:
             size = self._lib.gguf_get_meta_size(context)
             buffer = self._ffi.new("char[]", size)

@@ -28,6 +28,20 @@ _SETTERS = {
     "f64": "gguf_set_val_f64",
 }
 
+_GETTERS = {
+    "u8": "gguf_get_val_u8",
+    "i8": "gguf_get_val_i8",
+    "u16": "gguf_get_val_u16",
+    "i16": "gguf_get_val_i16",
+    "u32": "gguf_get_val_u32",
+    "i32": "gguf_get_val_i32",
+    "f32": "gguf_get_val_f32",
+    "bool": "gguf_get_val_bool",
+    "u64": "gguf_get_val_u64",
+    "i64": "gguf_get_val_i64",
+    "f64": "gguf_get_val_f64",
+}
+
 
 class GgufMetadata(Owned):
     """The metadata half of a :class:`GgufContext`."""
@@ -75,7 +89,9 @@ class GgufMetadata(Owned):
     def __getitem__(self, key: str) -> Any:
         """Return a value, a copy: int, float, bool, str or a list of them; bytes where C's text isn't UTF-8.
 
-        C: gguf_get_val_str, gguf_get_val_data, gguf_get_arr_n, gguf_get_arr_data, gguf_get_arr_str
+        C: gguf_get_val_u8, gguf_get_val_i8, gguf_get_val_u16, gguf_get_val_i16, gguf_get_val_u32,
+        gguf_get_val_i32, gguf_get_val_u64, gguf_get_val_i64, gguf_get_val_f32, gguf_get_val_f64,
+        gguf_get_val_bool, gguf_get_val_str, gguf_get_arr_n, gguf_get_arr_data, gguf_get_arr_str
 
         Raises:
             KeyError: there is no such key.
@@ -83,9 +99,9 @@ class GgufMetadata(Owned):
         return self.typed(key).value
 
     def typed(self, key: str) -> values.Typed:
-        """Return a value with its type.
+        """Return a value with its type, a copy.
 
-        C: gguf_get_kv_type, gguf_get_arr_type
+        C: gguf_get_kv_type, gguf_get_arr_type, gguf_type_name
 
         Raises:
             KeyError: there is no such key.
@@ -115,7 +131,9 @@ class GgufMetadata(Owned):
     def set(self, key: str, value: Any, type: str | None = None) -> None:
         """Set a value, in place of an older one of that key.
 
-        C: gguf_set_val_u8 … gguf_set_val_str, gguf_set_arr_data, gguf_set_arr_str
+        C: gguf_set_val_u8, gguf_set_val_i8, gguf_set_val_u16, gguf_set_val_i16, gguf_set_val_u32,
+        gguf_set_val_i32, gguf_set_val_u64, gguf_set_val_i64, gguf_set_val_f32, gguf_set_val_f64,
+        gguf_set_val_bool, gguf_set_val_str, gguf_set_arr_data, gguf_set_arr_str
 
         Arguments:
             key: not empty.
@@ -147,7 +165,7 @@ class GgufMetadata(Owned):
                 lib.gguf_set_arr_data(context, name, getattr(lib, f"GGUF_TYPE_{kind}"), data, len(value))
 
     def update(self, other: Mapping[str, Any] | GgufMetadata) -> None:
-        """Set all values of a mapping, or of another context. C: gguf_set_kv
+        """Set all values of a mapping, or of another context. C: gguf_set_kv, gguf_get_val_u32
 
         Raises:
             InvalidArgumentError, ArgumentTypeError: as :meth:`set`; what came before is set.
@@ -230,15 +248,14 @@ class GgufMetadata(Owned):
                 return self._text(lib.gguf_get_val_str(context, index))
             count = lib.gguf_get_arr_n(context, index)
             return [self._text(lib.gguf_get_arr_str(context, index, each)) for each in range(count)]
-        c_type = values.NUMBERS[type][1]
-        count = lib.gguf_get_arr_n(context, index) if array else 1
-        read = lib.gguf_get_arr_data if array else lib.gguf_get_val_data
+        if not array:
+            return getattr(lib, _GETTERS[type])(context, index)
+        count = lib.gguf_get_arr_n(context, index)
         if count == 0:
             return []
-        found = ffi.unpack(ffi.cast(f"{c_type} *", read(context, index)), count)
-        if type == "bool":
-            found = [bool(each) for each in found]
-        return found if array else found[0]
+        c_type = values.NUMBERS[type][1]
+        found = ffi.unpack(ffi.cast(f"{c_type} *", lib.gguf_get_arr_data(context, index)), count)
+        return [bool(each) for each in found] if type == "bool" else found
 
     def _text(self, pointer: Any) -> Any:
         data: bytes = self._ffi.string(pointer)
