@@ -201,6 +201,32 @@ class NoTokenSelectedError(LlamaError, RuntimeError):
 # --- files and templates ---------------------------------------------------------------------------
 
 
+class GgufError(LlamaError, ValueError):
+    """A GGUF file is damaged or hostile, or what should go into one doesn't fit; ``offset`` says where."""
+
+    offset: int | None
+    """the byte of the file at which reading stopped; None where no place is meant"""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        offset: int | None = None,
+        code: int | None = None,
+        log: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message, code=code, log=log)
+        self.offset = offset
+
+
+class GgufKeyError(GgufError, KeyError):
+    """The GGUF file has no such key or tensor."""
+
+
+class GgufWriteError(GgufError, OSError):
+    """The GGUF file could not be written; no half-written file is left at the path."""
+
+
 class StateError(LlamaError, ValueError):
     """A state could not be read or written."""
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Container, Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 
 from ..errors import (
+    GgufError,
     InvalidArgumentError,
     ModelFileError,
     ModelLoadError,
     ModelNotFoundError,
     ModelPermissionError,
 )
+from . import gguf_scan, gguf_types
 from . import text as text_
+from .gguf_scan import Header
 
 _EPSILON = "_epsilon"
 """What the keys of the norms' epsilons end with; below 0 or NaN, every decode aborts on a worker thread."""
@@ -23,13 +25,11 @@ _FLOAT_MAX = 3.4028234663852886e38
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
-def look_at(path: Path) -> None:
-    """Raise what is wrong with the file, as far as its first bytes tell."""
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file for reading, unbuffered, or say what is in the way."""
     name = os.fsdecode(text_.encode_path(path))
     try:
-        with open(path, "rb") as file:
-            head = file.read(24)
-            size = os.fstat(file.fileno()).st_size
+        return open(path, "rb", buffering=0)
     except FileNotFoundError as error:
         raise ModelNotFoundError(f"{name}: no such file") from error
     except IsADirectoryError as error:
@@ -40,23 +40,30 @@ def look_at(path: Path) -> None:
         raise ModelPermissionError(f"{name}: may not be read by this user") from error
     except OSError as error:
         raise ModelLoadError(f"{name}: {error.strerror or error}") from error
-    if not head:
-        raise ModelFileError(f"{name}: the file is empty")
-    if head[:4] != b"GGUF":
-        raise ModelFileError(f"{name}: not a GGUF file: {_kind_of(head)}")
-    if len(head) < 24:
-        raise ModelFileError(f"{name}: cut off: {size} bytes are not even a GGUF header")
-    version, n_tensors, n_kv = struct.unpack("<Iqq", head[4:24])
-    if version & 0xFFFF == 0:
-        raise ModelFileError(f"{name}: the file is of the other byte order; convert it")
-    if n_tensors < 0 or n_kv < 0 or 24 * n_tensors + 13 * n_kv > size:
-        raise ModelFileError(
-            f"{name}: damaged or cut off: the header announces {n_tensors} tensors and {n_kv} metadata "
-            f"entries, more than fit into its {size} bytes"
-        )
 
 
-def _kind_of(head: bytes) -> str:
+def look_at(path: Path) -> Header:
+    """Check a GGUF file before C sees it; returns its header, raises what is wrong with it."""
+    name = os.fsdecode(text_.encode_path(path))
+    with open_file(path) as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(24)
+            if not head:
+                raise ModelFileError(f"{name}: the file is empty")
+            if head[:4] != b"GGUF":
+                raise ModelFileError(f"{name}: not a GGUF file: {kind_of(head)}")
+            return gguf_scan.scan(file, size, gguf_types.tensor_type)
+        except GgufError as error:
+            raise ModelFileError(f"{name}: {error}") from error
+        except OSError as error:
+            if isinstance(error, ModelLoadError):
+                raise
+            raise ModelLoadError(f"{name}: {error.strerror or error}") from error
+
+
+def kind_of(head: bytes) -> str:
+    """Say what a file that isn't GGUF seems to be, by its first bytes."""
     start = head[:4]
     if start in (b"lmgg", b"fmgg", b"tjgg", b"ggml", b"ggmf", b"ggjt"):
         return "it has the older GGML format; convert it to GGUF"
