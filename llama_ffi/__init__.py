@@ -98,7 +98,7 @@ def _enum(name: str) -> Any:
         from ._core import binding
 
         try:
-            return getattr(binding.active().enums, name)
+            return binding.active().enum_class(name)
         except AttributeError:
             pass
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

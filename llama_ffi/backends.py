@@ -74,7 +74,7 @@ def _device(active: binding.Binding, device: Any) -> Device:
     lib, ffi = active.lib, active.ffi
     free, total = ffi.new("size_t *"), ffi.new("size_t *")
     lib.ggml_backend_dev_memory(device, free, total)
-    kind = active.enums.CLASSES["ggml_backend_dev_type"](lib.ggml_backend_dev_type(device))
+    kind = active.enum("ggml_backend_dev_type")(lib.ggml_backend_dev_type(device))
     return Device(
         name=_text(active, lib.ggml_backend_dev_name(device)),
         description=_text(active, lib.ggml_backend_dev_description(device)),

@@ -386,7 +386,7 @@ class Context(Owned):
     def pooling_type(self) -> Any:
         """Return how embeddings are pooled, a ``PoolingType``. C: llama_pooling_type"""
         with self._handle as ctx:
-            return binding.active().enums.CLASSES["llama_pooling_type"](self._lib.llama_pooling_type(ctx))
+            return binding.active().enum("llama_pooling_type")(self._lib.llama_pooling_type(ctx))
 
     @property
     def causal_attn(self) -> bool:

@@ -78,7 +78,7 @@ def context_params(
 ) -> Any:
     """Return ``struct llama_context_params *`` or raise what is wrong with the parameters."""
     ffi, lib = active.ffi, active.lib
-    params = ffi.new("struct llama_context_params *", lib.llama_context_default_params())
+    params = active.fields(ffi.new("struct llama_context_params *", lib.llama_context_default_params()))
     params.n_ctx = check.integer("n_ctx", n_ctx, 0, _MAX_N_CTX, "0 = from the model")
     if not (params.n_ctx or model.n_ctx_train):
         raise ContextCreateError("n_ctx is 0, and the model doesn't say for how many tokens it was trained")

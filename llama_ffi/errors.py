@@ -58,6 +58,10 @@ class MissingFunctionError(LlamaError, AttributeError):
     """The C function is declared in the headers but absent from the loaded library."""
 
 
+class MissingFieldError(LlamaError, AttributeError):
+    """The loaded library's struct lacks a field that was to be set to something else than its default."""
+
+
 class AlreadyLoadedError(LlamaError, RuntimeError):
     """``use()`` came after the first use: a library can't be exchanged in a running process."""
 

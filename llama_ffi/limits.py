@@ -61,7 +61,7 @@ class Limits:
 
 def read(active: Binding, model: Model, context: Any, n_outputs_max: int, kv_unified: bool) -> Limits:
     """Ask C about the context it has made: what was asked for need not be what there is."""
-    lib, pooling = active.lib, active.enums.CLASSES["llama_pooling_type"]
+    lib, pooling = active.lib, active.enum("llama_pooling_type")
     limits = Limits()
     limits.causal = bool(lib.llama_get_causal_attn(context))
     limits.encodes = model.has_encoder

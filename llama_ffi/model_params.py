@@ -43,7 +43,7 @@ def model_params(
 ) -> tuple[Any, list[Any], Callback | None]:
     """Return (``struct llama_model_params *``, what must live during the call, the progress callback)."""
     ffi, lib = active.ffi, active.lib
-    params = ffi.new("struct llama_model_params *", lib.llama_model_default_params())
+    params = active.fields(ffi.new("struct llama_model_params *", lib.llama_model_default_params()))
     keep: list[Any] = []
     if n_gpu_layers is not None:
         params.n_gpu_layers = check.integer("n_gpu_layers", n_gpu_layers)

@@ -78,7 +78,7 @@ class ModelProperties(Owned):
     def ftype(self) -> Any:
         """Return the file's quantization, a ``Ftype``. C: llama_model_ftype"""
         value = self._lib.llama_model_ftype(self._handle.ptr)
-        return binding.active().enums.CLASSES["llama_ftype"](value)
+        return binding.active().enum("llama_ftype")(value)
 
     @property
     def ftype_name(self) -> str:
@@ -144,7 +144,7 @@ class ModelProperties(Owned):
     def rope_type(self) -> Any:
         """Return how positions are encoded, a ``RopeType``. C: llama_model_rope_type"""
         value = self._lib.llama_model_rope_type(self._handle.ptr)
-        return binding.active().enums.CLASSES["llama_rope_type"](value)
+        return binding.active().enum("llama_rope_type")(value)
 
     @property
     def rope_freq_scale_train(self) -> float:

@@ -52,7 +52,7 @@ class Vocab:
         self._lib: Any = active.lib
         self._handle = model
         self._ptr = pointer
-        self._type = active.enums.CLASSES["llama_vocab_type"](self._lib.llama_vocab_type(pointer))
+        self._type = active.enum("llama_vocab_type")(self._lib.llama_vocab_type(pointer))
         self._n_tokens = int(self._lib.llama_vocab_n_tokens(pointer))
         self._pieces: dict[int, bytes] = {}
         self._plain_pieces: dict[int, bytes] = {}
@@ -291,9 +291,7 @@ class Vocab:
 
         Raises: as :meth:`piece`. Threads: any.
         """
-        return binding.active().enums.CLASSES["llama_token_attr"](
-            self._of(token, self._lib.llama_vocab_get_attr)
-        )
+        return binding.active().enum("llama_token_attr")(self._of(token, self._lib.llama_vocab_get_attr))
 
     def is_eog(self, token: SupportsIndex) -> bool:
         """Return whether a token ends generation (EOS, end of turn, …).

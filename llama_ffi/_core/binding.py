@@ -18,16 +18,18 @@ from ..errors import AlreadyLoadedError
 if TYPE_CHECKING:
     from .functions import Functions
     from .guard import Guard
+    from .other import OtherFunctions
     from .runtime import LibraryInfo
 
 
 class Binding:
     """One llama.cpp: the bindings' modules and the library that was proven to match them.
 
-    ``lib`` has the guarded functions, for the safe layer; ``raw`` the plain ones.
+    ``lib`` has the functions for the safe layer: guarded, and on other bindings than the pinned ones
+    (``other`` is then the same object) checked one by one. ``raw`` has the plain ones.
     """
 
-    __slots__ = ("NULL", "_enums", "ffi", "guard", "info", "lib", "manifest", "raw")
+    __slots__ = ("NULL", "_enums", "ffi", "guard", "info", "lib", "manifest", "other", "raw")
 
     def __init__(
         self,
@@ -38,9 +40,11 @@ class Binding:
         manifest: ModuleType,
         info: LibraryInfo,
         guard: Guard | None,
+        other: OtherFunctions | None,
     ) -> None:
         self.ffi = ffi
         self.lib = lib
+        self.other = other
         self.raw = raw
         self.guard = guard
         self._enums = enums
@@ -52,6 +56,36 @@ class Binding:
     def enums(self) -> Any:
         """The module with the enums as Python classes; imported when first asked for."""
         return import_module(self._enums)
+
+    def enum(self, c_name: str) -> Any:
+        """Return the Python class of a C enum: the active bindings', or the pinned one if they have none."""
+        try:
+            return self.enums.CLASSES[c_name]
+        except KeyError:
+            return _pinned_enums().CLASSES[c_name]
+
+    def enum_class(self, name: str) -> Any:
+        """Return the class of an enum by its Python name, likewise.
+
+        Raises:
+            AttributeError: there is none.
+        """
+        try:
+            return getattr(self.enums, name)
+        except AttributeError:
+            return getattr(_pinned_enums(), name)
+
+    def fields(self, pointer: Any) -> Any:
+        """Return a struct of parameters for setting fields by their pinned names; ``[0]`` is the struct."""
+        if self.other is None:
+            return pointer
+        from .other import Fields
+
+        return Fields(pointer, self.ffi.typeof(pointer).item.cname.removeprefix("struct "), self.other)
+
+
+def _pinned_enums() -> Any:
+    return import_module(".._abi.enums", __package__)
 
 
 _active: Binding | None = None

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def members(active: Binding, c_enum: str, **extra: int) -> dict[str, Any]:
     """Return the values of a C enum by their names in lower case."""
-    named = {member.name.lower(): member for member in active.enums.CLASSES[c_enum]}
+    named = {member.name.lower(): member for member in active.enum(c_enum)}
     named.update(extra)
     return named
 

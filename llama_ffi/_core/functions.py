@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._lib.load import Opened, missing_symbol
+from .._lib.load import Opened
 from ..errors import MissingFunctionError
 
 
@@ -18,13 +18,14 @@ class Functions:
     """The C functions and constants of one opened build; attributes are C names."""
 
     def __init__(
-        self, ffi: Any, opened: Opened, home: Mapping[str, str], unavailable: Mapping[str, str], commit: str
+        self, ffi: Any, opened: Opened, home: Mapping[str, str], unavailable: Mapping[str, str], made_for: str
     ) -> None:
+        """``made_for`` says in words which llama.cpp the bindings were made for."""
         self._ffi = ffi
         self._opened = opened
         self._home = home
         self._unavailable = unavailable
-        self._commit = commit
+        self._made_for = made_for
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -61,6 +62,40 @@ class Functions:
                 return key
         return None
 
+    def has(self, name: str) -> bool:
+        """Tell whether function ``name`` is declared and in one of the libraries."""
+        return name in self._home and self.where(name) is not None
+
+    def library_of(self, name: str) -> str:
+        """Return the file in which function ``name`` is or, by the headers, should be."""
+        files = self._opened.set.files
+        return str(files.get(self.where(name) or self._home.get(name, "llama"), files["llama"]))
+
+    def version(self) -> str:
+        """Return in words which llama.cpp it is: by its build manifest, else by what it says itself."""
+        commit = (self._opened.set.manifest or {}).get("commit")
+        if commit:
+            return f"llama.cpp {str(commit)[:12]}"
+        for name in ("llama_version", "ggml_commit"):  # newer libraries have both, older ones none
+            text = (
+                self._ffi.string(getattr(self, name)()).decode("utf-8", "replace") if self.has(name) else ""
+            )
+            if text not in ("", "unknown"):
+                return f"llama.cpp {text}"
+        return "a llama.cpp that doesn't tell its version"
+
+    def found_via(self) -> str:
+        """Return the step of the search that found the library."""
+        return self._opened.set.found_via
+
+    def versions(self) -> str:
+        """Return the half of a sentence that says which library meets which bindings, and what to do."""
+        return (
+            f"this library is {self.version()} (found via {self.found_via()}), the bindings are "
+            f"for {self._made_for}. Use a library of that version, or make bindings for this one with "
+            f"`llama-ffi bind`"
+        )
+
     def _has(self, key: str, name: str) -> bool:
         library = self._opened.get(key)
         try:
@@ -77,18 +112,29 @@ class Functions:
         reason = self._unavailable.get(name)
         if reason is not None:
             raise MissingFunctionError(f"{name} can't be called: {reason}")
-        raise MissingFunctionError(missing_symbol(name, self._opened.set, self._commit))
+        raise MissingFunctionError(self._not_there(name))
+
+    def _not_there(self, name: str) -> str:
+        from .features import used_by
+
+        return f"{used_by(name)}{name} is not in {self.library_of(name)}; {self.versions()}"
 
     def _constant(self, name: str) -> Any:
         try:
             return getattr(self._opened.get("llama"), name)
         except AttributeError:
             pass
+        from .._abi import manifest as pinned
+
+        if name in pinned.FUNCTIONS:
+            raise MissingFunctionError(self._not_there(name))
         import difflib
 
         close = difflib.get_close_matches(name, self._home, 3)
         hint = f"; did you mean {', '.join(close)}?" if close else ""
-        raise AttributeError(f"llama.cpp {self._commit[:12]} has no function or constant {name!r}{hint}")
+        raise AttributeError(
+            f"there is no function or constant {name!r} in the bindings for {self._made_for}{hint}"
+        )
 
 
 def table(functions: Functions) -> dict[str, str]:
@@ -99,7 +145,5 @@ def table(functions: Functions) -> dict[str, str]:
         if key is not None:
             result[name] = opened.set.files[key].name
         else:
-            result[name] = functions._unavailable.get(name) or missing_symbol(
-                name, opened.set, functions._commit
-            )
+            result[name] = functions._unavailable.get(name) or functions._not_there(name)
     return result

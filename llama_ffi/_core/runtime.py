@@ -52,14 +52,17 @@ def start(library: str | os.PathLike[str] | None, bindings: str | os.PathLike[st
     ffi, manifest = chosen.ffi, chosen.manifest
     load.refuse_global_ggml(ffi)
     named = os.environ.get("LLAMA_FFI_LIB")
-    libraries = search.find(library if library is not None or named else chosen.library)
+    if library is None and not named and chosen.library is not None:
+        libraries = search.at(Path(chosen.library), f"the bindings {chosen.name!r}")
+    else:
+        libraries = search.find(library)
     opened = load.Opened(ffi, libraries)
-    lib = Functions(ffi, opened, manifest.FUNCTIONS, manifest.UNAVAILABLE, manifest.COMMIT)
+    lib = Functions(ffi, opened, manifest.FUNCTIONS, manifest.UNAVAILABLE, chosen.made_for)
     built = libraries.manifest
     if built is None:
         from .._lib import foreign
 
-        verified_by = foreign.prove_layout(ffi, lib, libraries, defaults_known=chosen.library is None)
+        verified_by = foreign.prove_layout(ffi, lib, libraries, defaults_known=chosen.pinned)
     else:
         verified_by = verify.verify(libraries, built, manifest)
     guard = open_guard(libraries.files.get("guard"))
@@ -75,7 +78,14 @@ def start(library: str | os.PathLike[str] | None, bindings: str | os.PathLike[st
     atexit.register(_exit, ffi, lib, guard)
     safe: Any = lib if guard is None else GuardedFunctions(ffi, lib, guard)
     safe = record.recorded(safe, manifest.FUNCTIONS)
-    return binding.Binding(ffi, safe, lib, chosen.enums, manifest, info, guard)
+    other = None if chosen.pinned else _other(ffi, safe, lib)
+    return binding.Binding(ffi, other or safe, lib, chosen.enums, manifest, info, guard, other)
+
+
+def _other(ffi: Any, safe: Any, lib: Functions) -> Any:
+    from .other import OtherFunctions
+
+    return OtherFunctions(ffi, safe, lib)
 
 
 def _version(ffi: Any, lib: Any) -> str:

@@ -34,6 +34,16 @@ class Bindings(NamedTuple):
     """name of the module with the enums; importing it is left to whoever needs one"""
     library: str | None
     """the library that the set was made for, unless another one is named"""
+    pinned: bool
+    """they are the ones that the safe layer was written for"""
+
+    @property
+    def made_for(self) -> str:
+        """Which llama.cpp they were made for, in words."""
+        commit = str(self.manifest.COMMIT)[:12]
+        if self.pinned:
+            return f"llama.cpp {commit}"
+        return f"{f'llama.cpp {commit}' if commit else 'headers of your own'} ({self.name!r})"
 
 
 def cache_folder() -> Path:
@@ -76,7 +86,7 @@ def find(chosen: str | os.PathLike[str] | None) -> Bindings:
         from .._abi import manifest
         from .._abi._ffi import ffi
 
-        return Bindings("pinned", ffi, manifest, f"{manifest.__package__}.enums", None)
+        return Bindings("pinned", ffi, manifest, f"{manifest.__package__}.enums", None, True)
     return _import(name, folder_of(name))
 
 
@@ -98,4 +108,4 @@ def _import(name: str, folder: Path) -> Bindings:
         library = None
     except (ImportError, SyntaxError, AttributeError, ValueError) as error:
         raise BindingsNotFoundError(f"the bindings {name!r} in {folder} are damaged: {error}") from error
-    return Bindings(folder.name, ffi, manifest, f"{package}.enums", library)
+    return Bindings(folder.name, ffi, manifest, f"{package}.enums", library, False)

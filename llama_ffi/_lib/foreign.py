@@ -97,15 +97,21 @@ def prove_layout(ffi: Any, lib: Any, libraries: LibrarySet, *, defaults_known: b
             f"{platform.machine()} its layouts can't be tried out from Python: make bindings for it with "
             f"`llama-ffi bind`, which asks the compiler"
         )
-    differences = [text for struct in DEFAULTS for text in _differences(ffi, lib, struct, defaults_known)]
+    fillers = {struct: getattr(lib, function, None) for struct, (function, _) in DEFAULTS.items()}
+    tried = [struct for struct in DEFAULTS if fillers[struct] is not None]
+    differences = [
+        text for struct in tried for text in _differences(ffi, fillers[struct], struct, defaults_known)
+    ]
     if differences:
         raise AbiMismatchError(
             f"{libraries.files['llama']} (found via {libraries.found_via}) doesn't match the bindings: "
             f"{'; '.join(differences[:6])}. Make bindings for it with `llama-ffi bind`"
         )
-    doubtful = len(indistinguishable(ffi))
+    doubtful, untried = len(indistinguishable(ffi)), len(DEFAULTS) - len(tried)
+    how = "end and default as" if defaults_known else "end as"
     return (
-        f"tried out: {len(DEFAULTS)} structs end and default as ours, {doubtful} pairs of fields look alike"
+        f"tried out: {len(tried)} structs {how} in the bindings, {doubtful} pairs of fields look alike"
+        f"{f', {untried} structs have no function that fills them' if untried else ''}"
     )
 
 
@@ -117,7 +123,11 @@ def prove_effect(ffi: Any, lib: Any, model: str | os.PathLike[str], libraries: L
     """
     model_params, params = lib.llama_model_default_params(), lib.llama_context_default_params()
     known = {name for name, _ in ffi.typeof("struct llama_context_params").fields}
-    effects = {field: effect for field, effect in _EFFECTS.items() if field in known}
+    effects = {
+        field: (value, getter)
+        for field, (value, getter) in _EFFECTS.items()
+        if field in known and getattr(lib, getter, None) is not None
+    }
     for field, (value, _) in effects.items():
         setattr(params, field, value)
     loaded = lib.llama_model_load_from_file(os.fsencode(model), model_params)
@@ -164,10 +174,10 @@ def indistinguishable(ffi: Any) -> list[tuple[str, str, str]]:
     return pairs
 
 
-def _differences(ffi: Any, lib: Any, struct: str, defaults_known: bool) -> list[str]:
+def _differences(ffi: Any, filler: Any, struct: str, defaults_known: bool) -> list[str]:
     function, defaults = DEFAULTS[struct]
     fields = ffi.typeof(struct).fields
-    image, written = _image(ffi, getattr(lib, function))
+    image, written = _image(ffi, filler)
     name = struct.removeprefix("struct ")
     end = max(field.offset + ffi.sizeof(field.type) for _, field in fields)
     extent = max((index + 1 for index, is_written in enumerate(written) if is_written), default=0)

@@ -99,13 +99,3 @@ def _why(path: Path, error: OSError) -> str:
     else:
         hint = f"the loader refuses it on {os.uname().machine if hasattr(os, 'uname') else sys.platform}"
     return f"{path} can't be loaded: {words} ({hint})"
-
-
-def missing_symbol(name: str, libraries: LibrarySet, ours: str) -> str:
-    """Return the sentence that says that ``libraries`` lacks the function ``name``."""
-    theirs = (libraries.manifest or {}).get("commit", "of unknown version")
-    return (
-        f"{name} is not in {libraries.files['llama'].parent} (llama.cpp {str(theirs)[:12]}, found via "
-        f"{libraries.found_via}); the bindings were made for llama.cpp {ours[:12]}. "
-        f"Use a matching library, or make bindings for it with `llama-ffi bind`"
-    )

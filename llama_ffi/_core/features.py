@@ -1,0 +1,46 @@
+"""What of the safe layer needs more than the floor, and what it needs.
+
+The safe layer is written for the pinned llama.cpp. The *floor* is the llama.h of llama-cpp-python 0.3.16:
+whatever that header has is taken for granted, apart from what :mod:`.older` says in other words. Everything
+above it belongs to a feature in this table; on a library that lacks a need, using the feature raises
+``MissingFunctionError`` or ``MissingFieldError``, and everything else works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+FLOOR = "llama-cpp-python 0.3.16"
+
+FEATURES: Mapping[str, tuple[str, ...]] = {
+    "Context(attention_type=…)": ("llama_get_causal_attn", "llama_context_params.attention_type"),
+    "Context(ctx_type=…)": ("llama_context_params.ctx_type",),
+    "Context(n_outputs_max=…)": ("llama_context_params.n_outputs_max",),
+    "Context(n_rs_seq=…)": ("llama_n_rs_seq", "llama_context_params.n_rs_seq"),
+    "Model.ftype": ("llama_model_ftype",),
+    "Model.ftype_name": ("llama_model_ftype", "llama_ftype_name"),
+    "Model.load(lazy_mode=…)": ("llama_model_params.lazy_mode",),
+    "Model.load(load_mode='direct_io')": ("llama_model_params.load_mode",),
+    "Model.load(load_mtp=…)": ("llama_model_params.load_mtp",),
+    "Model.load(no_host=…)": ("llama_model_params.no_host",),
+    "Sampler.adaptive_p": ("llama_sampler_init_adaptive_p",),
+    "Vocab.suppress_tokens": ("llama_vocab_get_suppress_tokens",),
+}
+"""Feature → the C functions, and the fields as ``struct.field``, that it needs above the floor."""
+
+
+def needing(need: str) -> list[str]:
+    """Return the features that need this function or field."""
+    return [feature for feature, needs in FEATURES.items() if need in needs]
+
+
+def used_by(need: str) -> str:
+    """Return the beginning of a message about a missing need: what can't be used without it."""
+    found = needing(need)
+    return f"{' and '.join(found)} can't be used: " if found else ""
+
+
+def missing(lacks: Callable[[str], bool]) -> dict[str, list[str]]:
+    """Return the features that can't be used → which of their needs ``lacks`` says are not there."""
+    found = {feature: [need for need in needs if lacks(need)] for feature, needs in FEATURES.items()}
+    return {feature: needs for feature, needs in found.items() if needs}
