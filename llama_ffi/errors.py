@@ -239,6 +239,10 @@ class StateMismatchError(StateError):
     """The state belongs to another model, another context or another version; the field is named."""
 
 
+class StateDamagedError(StateError):
+    """The state is cut off, was changed, or was never one; nothing of it reached the context."""
+
+
 class TemplateError(LlamaError, ValueError):
     """The chat template is unknown, or can't render these messages."""
 
