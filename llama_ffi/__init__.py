@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .model import Model
     from .paths import bindings_folder, tiny_model_path
     from .sampler import Sampler, SamplerChain
+    from .statefile import StateFile
     from .vocab import Vocab
 
 __version__ = "0.1.0"
@@ -42,6 +43,7 @@ _HOME = {
     "Model": "model",
     "Sampler": "sampler",
     "SamplerChain": "sampler",
+    "StateFile": "statefile",
     "Utf8Decoder": "_core.text",
     "Vocab": "vocab",
     "available_backends": "backends",
@@ -65,6 +67,7 @@ __all__ = [
     "Model",
     "Sampler",
     "SamplerChain",
+    "StateFile",
     "Utf8Decoder",
     "Vocab",
     "__version__",

@@ -64,6 +64,7 @@ class Context(Owned):
         "_lib",
         "_limits",
         "_memory",
+        "_options",
         "_outputs",
         "model",
         "n_batch",
@@ -148,6 +149,7 @@ class Context(Owned):
             active.ffi, pointer, lib.llama_free, "context", keep=[parent], exclusive=True, cancel=cancel
         )
         self.model = model
+        self._options: dict[str, Any] = options
         self._limits = known = limits.read(active, model, pointer, n_outputs_max, kv_unified)
         self.n_ctx, self.n_ctx_seq = known.n_ctx, known.n_ctx_seq
         self.n_batch, self.n_ubatch = known.n_batch, known.n_ubatch

@@ -235,6 +235,14 @@ class StateError(LlamaError, ValueError):
     """A state could not be read or written."""
 
 
+class StateNotFoundError(StateError, FileNotFoundError):
+    """There is no state file at the given path."""
+
+
+class StateSaveError(StateError, OSError):
+    """The state could not be written; what was at the path before is as it was."""
+
+
 class StateMismatchError(StateError):
     """The state belongs to another model, another context or another version; the field is named."""
 

@@ -62,6 +62,9 @@ class Model(ModelProperties):
         self._lib = active.lib
         self._handle = Handle(active.ffi, pointer, active.lib.llama_model_free, "model", keep=keep)
         self._metadata = None
+        self._sources = (path,) if path else ()
+        self._changes = {}
+        self._fingerprint = ""
         self.path = path
         self._vocab_only = vocab_only
         self.vocab = Vocab(self._handle, active.lib.llama_model_get_vocab(pointer))
@@ -162,6 +165,8 @@ class Model(ModelProperties):
         # callback isn't called any more: kept, a program that the model is part of could never be collected.
         needed = [each for each in keep if each is not callback]
         model = cls(pointer, os.fsdecode(parts[0]), vocab_only=bool(vocab_only), keep=needed)
+        model._sources = tuple(os.path.abspath(os.fsdecode(part)) for part in parts)
+        model._changes = dict(kv_overrides or {})
         if callback is not None:
             callback.reraise()
         if not vocab_only:

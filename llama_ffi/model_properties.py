@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ._core import binding
+from ._core import binding, fingerprint
 from ._core import text as text_
 from ._core.owned import Owned
 
@@ -14,11 +14,16 @@ from ._core.owned import Owned
 class ModelProperties(Owned):
     """The part of :class:`Model` that only reads."""
 
-    __slots__ = ("_ffi", "_lib", "_metadata")
+    __slots__ = ("_changes", "_ffi", "_fingerprint", "_lib", "_metadata", "_sources")
 
     _ffi: Any
     _lib: Any
     _metadata: Mapping[str, str] | None
+    _sources: tuple[str, ...]
+    """the files that the weights came from"""
+    _changes: Mapping[str, object]
+    """what else decides what the model computes: overridden metadata, a digest of weights made in memory"""
+    _fingerprint: str
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -40,6 +45,21 @@ class ModelProperties(Owned):
     def arch(self) -> str:
         """Return the architecture's name, "llama" for example."""
         return self.metadata.get("general.architecture", "")
+
+    @property
+    def fingerprint(self) -> str:
+        """Return what tells this model's states from those of other models, 64 hex digits.
+
+        Computed when it is first asked for, from samples of the files (all of a small one) and the metadata.
+
+        Raises:
+            OSError: the file is no longer there.
+        """
+        metadata = self.metadata
+        if not self._fingerprint:
+            files = fingerprint.with_splits(self._sources, metadata.get("split.count", ""))
+            self._fingerprint = fingerprint.of(files, {**metadata, **self._changes})
+        return self._fingerprint
 
     @property
     def desc(self) -> str:

@@ -10,15 +10,19 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Any
 
+fcntl: Any
 try:
     import fcntl
 except ImportError:  # Windows: a file that is open can't be removed, which serves as well
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 SUFFIX = ".llama_ffi-part"
+_SECONDS_TO_LOCK = 3600
 
 
 class Replacement:
@@ -43,7 +47,8 @@ class Replacement:
         self.fd = os.open(self._part, flags, 0o600)
         try:
             if fcntl is not None:
-                fcntl.flock(self.fd, fcntl.LOCK_EX)
+                with contextlib.suppress(OSError):  # not every network file system has locks
+                    fcntl.flock(self.fd, fcntl.LOCK_EX)
             with contextlib.suppress(FileNotFoundError, PermissionError):
                 os.chmod(self._part, os.stat(target).st_mode & 0o777)
         except BaseException:
@@ -121,8 +126,9 @@ def _remove_left_over(folder: str, prefix: str) -> None:
             fd = os.open(part, os.O_RDWR)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Between a living writer's open and its lock the file is empty; a dead one's isn't worth it.
-                if os.fstat(fd).st_size:
+                # Between a living writer's open and its lock the file is empty, and new.
+                facts = os.fstat(fd)
+                if facts.st_size or facts.st_mtime < time.time() - _SECONDS_TO_LOCK:
                     os.unlink(part)
             finally:
                 os.close(fd)
