@@ -1,4 +1,4 @@
-"""What a state must fit: the facts about a context that are written into its states and compared with them."""
+"""What a state must fit: the facts about a context that its states carry and are compared with."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any, SupportsIndex
+from typing import IO, SupportsIndex
 
 from . import state_facts
 from ._core import check, state_header, state_io, state_payload
@@ -50,13 +50,13 @@ def opened(source: Source) -> Iterator[Opened]:
     path = ""
     with contextlib.ExitStack() as stack:
         try:
-            if hasattr(source, "read"):
-                file: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
+            if isinstance(source, str | os.PathLike):
+                path = os.fspath(source)
+                file: IO[bytes] = stack.enter_context(open(path, "rb"))
+            elif hasattr(source, "read"):
+                file = stack.enter_context(tempfile.TemporaryFile())
                 shutil.copyfileobj(source, file, 1 << 20)
                 file.flush()
-            elif isinstance(source, str | os.PathLike):
-                path = os.fspath(source)
-                file = stack.enter_context(open(path, "rb"))
             else:
                 raise ArgumentTypeError(f"source must be a path or a stream, not {type(source).__name__}")
             size = os.fstat(file.fileno()).st_size
@@ -122,7 +122,7 @@ def check_context(ctx: Context, header: Header) -> None:
             )
     if header.kind == "context" and max(header.cells, default=0) >= ctx.n_seq_max:
         raise StateMismatchError(
-            f"n_seq_max: the state has a sequence {max(header.cells)}, this context has {ctx.n_seq_max} sequences"
+            f"n_seq_max: the state has a sequence {max(header.cells)}, this context {ctx.n_seq_max} of them"
         )
     if state_facts.depends_on_n_ctx(ctx) and header.n_ctx != ctx.n_ctx:
         raise StateMismatchError(

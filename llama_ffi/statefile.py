@@ -24,7 +24,7 @@ from ._core import check
 from ._core.state_header import Header
 from ._core.state_payload_file import Progress
 from .context import Context
-from .errors import StateError, StateSaveError
+from .errors import ArgumentTypeError, StateError, StateSaveError
 from .state_load import Source
 from .state_save import Target, Tokens
 
@@ -88,23 +88,24 @@ class StateFile:
         """
         check.instance("ctx", ctx, Context)
         plan = state_save.plan(ctx, tokens, seq_id, extra, compress)
+        path = os.fspath(target) if isinstance(target, str | os.PathLike) else ""
         try:
-            if hasattr(target, "write"):
-                with tempfile.TemporaryDirectory() as folder:
-                    path = os.path.join(folder, "state")
-                    header, size = state_save.write(ctx, path, plan, progress)
-                    with open(path, "rb") as source:
-                        shutil.copyfileobj(source, target, 1 << 20)
-                path = ""
-            else:
-                path = os.fspath(target)
+            if isinstance(target, str | os.PathLike):
                 header, size = state_save.write(ctx, path, plan, progress)
+            else:
+                if not hasattr(target, "write"):
+                    raise ArgumentTypeError(f"target must be a path or a stream, not {type(target).__name__}")
+                with tempfile.TemporaryDirectory() as folder:
+                    whole = os.path.join(folder, "state")
+                    header, size = state_save.write(ctx, whole, plan, progress)
+                    with open(whole, "rb") as source:
+                        shutil.copyfileobj(source, target, 1 << 20)
         except OSError as error:
             if isinstance(error, StateError):
                 raise
             raise StateSaveError(
-                f"the state can't be saved: {error.strerror or error}: {error.filename or target!r}; what "
-                f"was there before is as it was"
+                f"the state can't be saved to {path or 'the stream'!r}: {error.strerror or error}; what was "
+                f"there before is as it was"
             ) from error
         return cls(path, header, {sequence: list(ids) for sequence, ids in plan.tokens.items()}, size)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import StateError, UnsupportedError
+from ..errors import StateError, StateMismatchError, UnsupportedError
 from . import logs, state_payload
 
 _ALL_SEQUENCES = 256
@@ -59,6 +59,12 @@ def put(lib: Any, ctx: Any, sequence: int | None, source: Any, length: int) -> N
     else:
         lib.llama_memory_seq_rm(memory, sequence, -1, -1)
     what = "the memory" if sequence is None else f"sequence {sequence}"
+    if any("V transposition" in line for line in lines):
+        raise StateMismatchError(
+            f"flash_attn: the state's context was made with another value; {what} is empty now",
+            code=read,
+            log=lines,
+        )
     why = "; ".join(lines[-3:]) or f"it read {read} of {length} bytes"
     raise StateError(f"llama.cpp refuses the state, and {what} is empty now: {why}", code=read, log=lines)
 

@@ -63,10 +63,7 @@ def writing_out(fd: int) -> Iterator[None]:
 @contextlib.contextmanager
 def mapped(fd: int, length: int, *, writable: bool) -> Iterator[mmap.mmap]:
     """Map the first ``length`` bytes of a file: shared when writable, else private to this process."""
-    if writable:
-        area = mmap.mmap(fd, length)
-    else:
-        area = mmap.mmap(fd, length, access=mmap.ACCESS_READ)
+    area = mmap.mmap(fd, length, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ)
     try:
         yield area
     finally:
