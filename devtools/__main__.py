@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="a record of a test run (LLAMA_FFI_RECORD_CALLS=FILE) to take over",
     )
     coverage.set_defaults(run=_coverage)
+    docstrings = commands.add_parser("docstrings", help="say what public docstrings lack")
+    docstrings.set_defaults(run=_docstrings)
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)
     return status
@@ -38,6 +40,14 @@ def _coverage(arguments: argparse.Namespace) -> int:
         print("wrote docs/coverage.md")
     problems = coverage.problems(table)
     print("\n".join([*problems, f"{len(problems)} functions to go" if problems else "nothing is missing"]))
+    return 1 if problems else 0
+
+
+def _docstrings(_arguments: argparse.Namespace) -> int:
+    from . import docstrings
+
+    problems = docstrings.check_all()
+    print("\n".join([*problems, f"{len(problems)} problems"]))
     return 1 if problems else 0
 
 

@@ -12,6 +12,10 @@ REASONS: dict[str, str] = {
     "gguf_init_from_callback, which doesn't bypass the file's buffer.",
     "gguf_write_to_file_ptr": "`GgufContext.write` takes a path; what goes to an open file are "
     "`GgufContext.to_bytes` and the tensors' data.",
+    "llama_set_abort_callback": (
+        "The context is made with a callback in C that reads a flag (`Context.cancel`); one in Python would be "
+        "called on ggml's threads, some ninety times per decode."
+    ),
 }
 """C function → reason"""
 
@@ -79,7 +83,6 @@ PENDING = frozenset(
         "llama_batch_ext_set_output_logits",
         "llama_batch_ext_set_pos",
         "llama_process",
-        "llama_set_abort_callback",
         "llama_synchronize",
         "llama_get_embeddings",
         "llama_get_sampled_token_ith",

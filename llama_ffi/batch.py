@@ -34,6 +34,9 @@ class Batch:
         capacity: tokens that fit, 1 or more.
         n_seq_max: sequences that one token can belong to, 1 to 256.
 
+    Raises:
+        InvalidArgumentError: a number outside of its range, or no memory for so many tokens.
+
     Threads: one at a time.
     """
 

@@ -250,7 +250,7 @@ class Context(Owned):
         On the CPU it stops at the next node of the graph, on every device after the slice of n_ubatch tokens
         that is being computed. (Without the guard library: after the slice everywhere.)
 
-        C: llama_set_abort_callback, with a function in C that reads a byte.
+        C: abort_callback of struct llama_context_params, with a function in C that reads a byte.
 
         Threads: any; returns at once.
         """
@@ -334,6 +334,9 @@ class Context(Owned):
         """Return the pooled embedding of a sequence of the last batch.
 
         C: llama_get_embeddings_seq
+
+        Arguments:
+            seq_id: the sequence, 0 to n_seq_max - 1.
 
         Returns:
             (n_embd_out,) float32, with pooling "rank" (n_cls_out,): the scores; a copy.

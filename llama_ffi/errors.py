@@ -17,7 +17,13 @@ from collections.abc import Sequence
 
 
 class LlamaError(Exception):
-    """Base of every error of this package."""
+    """Base of every error of this package.
+
+    Arguments:
+        message: what was wrong, with the values, and what to do.
+        code: what the C function returned.
+        log: what llama.cpp printed meanwhile.
+    """
 
     code: int | None
     log: tuple[str, ...]

@@ -126,6 +126,7 @@ class Generation:
     __slots__ = ("__weakref__", "_context", "_owned", "_pieces")
 
     def __init__(self, context: Context, pieces: Generator[str, None, None], owned: list[Any]) -> None:
+        """Made by :func:`generate`."""
         self._context = context
         self._pieces = pieces
         self._owned = owned
@@ -144,7 +145,7 @@ class Generation:
     def cancel(self) -> None:
         """Make the running ``next()`` raise CancelledError, or the following one.
 
-        C: a flag that the abort callback reads, see :meth:`Context.cancel`
+        What the abort callback reads is set, see :meth:`Context.cancel`.
 
         Threads: any; returns at once.
         """

@@ -34,7 +34,11 @@ def resume() -> None:
 
 
 class LogFile:
-    """A file that llama.cpp's lines are appended to, until it is closed."""
+    """A file that llama.cpp's lines are appended to, until it is closed.
+
+    Arguments:
+        path: the file.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
@@ -65,7 +69,7 @@ class LogFile:
 
 
 def to_file(path: str | os.PathLike[str]) -> LogFile:
-    """Append llama.cpp's lines to a file as well, one line each with its level in front.
+    """Append llama.cpp's lines to the file ``path`` as well, one line each with its level in front.
 
     Returns:
         the open file; ``close()`` it, use it in a ``with``, or leave it open to the end of the process.

@@ -36,7 +36,8 @@ class Memory:
 
     C: llama_memory_t, borrowed from the context.
 
-    A position range is [p0, p1): p0 = -1 (or None) is the beginning, p1 = -1 (or None) the end.
+    A sequence, ``seq_id``, is one of 0 to n_seq_max - 1. A position range is [p0, p1): p0 = -1 (or None) is
+    the beginning, p1 = -1 (or None) the end.
 
     Threads: one call at a time on a context and its memory together (BusyError otherwise).
     """
@@ -44,6 +45,7 @@ class Memory:
     __slots__ = ("_handle", "_lib", "_ptr", "_shape")
 
     def __init__(self, context: Handle, pointer: Any, shape: Shape) -> None:
+        """Made by :class:`Context`."""
         self._handle = context
         self._ptr = pointer
         self._shape = shape
@@ -139,7 +141,7 @@ class Memory:
         p0: SupportsIndex | None = -1,
         p1: SupportsIndex | None = -1,
     ) -> None:
-        """Copy the tokens of one sequence in [p0, p1) to another one.
+        """Copy the tokens of the sequence ``seq_id_src`` in [p0, p1) to the sequence ``seq_id_dst``.
 
         C: llama_memory_seq_cp
 

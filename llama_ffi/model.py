@@ -54,7 +54,17 @@ class Model(ModelProperties):
     def __init__(
         self, pointer: Any, path: str = "", *, vocab_only: bool = False, keep: Iterable[Any] = ()
     ) -> None:
-        """Take over a ``struct llama_model *`` that raw code made; use :meth:`load` for files."""
+        """Take over a ``struct llama_model *`` that raw code made; use :meth:`load` for files.
+
+        Arguments:
+            pointer: the model; owned from now on.
+            path: where it came from, for messages.
+            vocab_only: whether it has no weights.
+            keep: what must live as long as it does.
+
+        Raises:
+            InvalidArgumentError: the pointer is NULL.
+        """
         active = binding.active()
         if pointer == active.NULL:
             raise InvalidArgumentError("the model pointer is NULL")
@@ -248,7 +258,7 @@ class Model(ModelProperties):
         return f"<llama_ffi.Model {what}: {self.path or 'in memory'}>"
 
     def context(self, **params: Any) -> Context:
-        """Return a new context; the parameters are those of :class:`Context`."""
+        """Return a new context; ``params`` are those of :class:`Context`, by name."""
         from .context import Context  # the one place where a lower module knows a higher one
 
         return Context(self, **params)
@@ -266,6 +276,9 @@ class Model(ModelProperties):
         """Write the model as one GGUF file; an existing file is replaced only when the new one is complete.
 
         C: llama_model_save_to_file
+
+        Arguments:
+            path: the file.
 
         Raises:
             UnsupportedError: a vocabulary alone, or an architecture that llama.cpp can't save.

@@ -47,6 +47,7 @@ class Vocab:
     )
 
     def __init__(self, model: Handle, pointer: Any) -> None:
+        """Made by :class:`Model`."""
         active = binding.active()
         self._ffi: Any = active.ffi
         self._lib: Any = active.lib
@@ -126,7 +127,7 @@ class Vocab:
             as_array: return a numpy array of int32 instead of a list.
 
         Returns:
-            the token ids, owned.
+            the token ids; as an array (n_tokens,) int32, owned.
 
         Raises:
             UnsupportedError: the model has no vocabulary.

@@ -125,7 +125,7 @@ class SamplerChain(Adders, Choosing):
         return self
 
     def remove(self, index: SupportsIndex) -> Sampler:
-        """Take a sampler out of the chain and return it; negative indices count from the end.
+        """Take the sampler at ``index`` out of the chain and return it; negative ones count from the end.
 
         C: llama_sampler_chain_remove
 

@@ -85,11 +85,15 @@ class Reshaping(Base):
         C: llama_sampler_init_dry
 
         Arguments:
+            vocab: the vocabulary of the model, which is kept alive.
             multiplier: strength, 0 = off.
             base: grows the penalty with each token beyond ``allowed_length``.
             allowed_length: tokens that may repeat freely.
             penalty_last_n: tokens to look back, 0 = off.
             seq_breakers: texts over which a repetition doesn't reach, up to 40 bytes each.
+
+        Raises:
+            SamplerError: a text is too long, or not ASCII where the vocabulary wants that.
         """
         model = vocabulary(vocab)
         vocab._check_vocab()
@@ -126,6 +130,10 @@ class Reshaping(Base):
         """Add to the logits of some tokens; -inf forbids a token.
 
         C: llama_sampler_init_logit_bias
+
+        Arguments:
+            n_vocab: the size of the vocabulary.
+            biases: token id → what is added.
 
         Raises:
             TokenRangeError: a token is outside of [0, n_vocab).

@@ -40,7 +40,8 @@ class Selecting(Base):
     ) -> S:
         """Select with Mirostat 1.0.
 
-        Surprise is kept near ``tau`` at the learning rate ``eta``, estimated from the best ``m`` tokens.
+        Surprise is kept near ``tau`` at the learning rate ``eta``, estimated from the best ``m`` tokens of
+        ``n_vocab``, the size of the vocabulary.
 
         C: llama_sampler_init_mirostat
         """

@@ -14,7 +14,7 @@ class Sampler(Selecting, Truncating, Reshaping, Grammars):
     C: struct llama_sampler, owned unless a chain took it.
 
     Made by its class methods; they have the names and arguments of ``llama_sampler_init_*``.
-    A ``seed`` of None is a random one.
+    A ``seed`` of None is a random one; ``min_keep`` tokens stay in any case.
 
     Threads: one at a time (BusyError otherwise).
     """

@@ -74,7 +74,7 @@ class Truncating(Base):
 
     @classmethod
     def infill(cls: type[S], vocab: Vocab) -> S:
-        """Merge tokens that begin alike, for filling a gap; to be put behind top_k and top_p.
+        """Merge tokens of ``vocab`` that begin alike, for filling a gap; to be put behind top_k and top_p.
 
         C: llama_sampler_init_infill
 
