@@ -54,7 +54,8 @@ def c_declarations() -> frozenset[str]:
     """Return the names of all functions, structs, enums and typedefs of the headers."""
     unit = load(find_source(None), LLAMA_CPP).unit
     found = {f.name for f in unit.functions} | {t.name for t in unit.typedefs}
-    found |= {item.tag for item in (*unit.records, *unit.enums) if item.tag}
+    found |= {record.tag for record in unit.records if record.tag}
+    found |= {enum.tag for enum in unit.enums if enum.tag}
     for item in unit.declarations:
         definition = (
             item.type.definition if isinstance(item, Typedef) and isinstance(item.type, Inline) else item

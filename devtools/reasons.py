@@ -13,8 +13,8 @@ REASONS: dict[str, str] = {
     "gguf_write_to_file_ptr": "`GgufContext.write` takes a path; what goes to an open file are "
     "`GgufContext.to_bytes` and the tensors' data.",
     "llama_set_abort_callback": (
-        "The context is made with a callback in C that reads a flag (`Context.cancel`); one in Python would be "
-        "called on ggml's threads, some ninety times per decode."
+        "The context is made with a callback in C that reads a flag (`Context.cancel`); one in Python would "
+        "be called on ggml's threads, some ninety times per decode."
     ),
 }
 """C function → reason"""

@@ -46,6 +46,10 @@ class GgufContext(GgufMetadata):
 
     Use it in a ``with``, or ``close()`` it.
 
+    Arguments:
+        metadata: what to begin with, by key.
+        pointer: a ``struct gguf_context *`` that raw code made, owned from now on; None = a new one.
+
     Threads: one call at a time; a second thread gets BusyError.
     """
 
@@ -57,7 +61,7 @@ class GgufContext(GgufMetadata):
 
     @classmethod
     def load(cls, path: Path) -> GgufContext:
-        """Read the metadata and the list of tensors of a file.
+        """Read the metadata and the list of tensors of the file ``path``.
 
         C: gguf_init_from_file
 
@@ -71,7 +75,7 @@ class GgufContext(GgufMetadata):
 
     @classmethod
     def from_bytes(cls, data: Any) -> GgufContext:
-        """Read the metadata and the list of tensors of a GGUF file's bytes.
+        """Read the metadata and the list of tensors of ``data``, a GGUF file's bytes.
 
         C: gguf_init_from_buffer
 
@@ -198,7 +202,7 @@ class GgufContext(GgufMetadata):
                 self._set_data(context, name, data)
 
     def set_tensor_type(self, name: str, type: str) -> None:
-        """Change a tensor's type; its data, if it has any, is given up. C: gguf_set_tensor_type
+        """Change the type of the tensor ``name``; its data is given up. C: gguf_set_tensor_type
 
         Raises:
             KeyError: there is no such tensor.
@@ -214,7 +218,7 @@ class GgufContext(GgufMetadata):
             lib.gguf_set_tensor_type(context, text_.encode_c(name), number)
 
     def set_tensor_data(self, name: str, data: Any) -> None:
-        """Give a tensor its data, which is kept alive. C: gguf_set_tensor_data
+        """Give the tensor ``name`` its data, which is kept alive. C: gguf_set_tensor_data
 
         Raises:
             KeyError: there is no such tensor.

@@ -165,7 +165,7 @@ class GgufMetadata(Owned):
                 lib.gguf_set_arr_data(context, name, getattr(lib, f"GGUF_TYPE_{kind}"), data, len(value))
 
     def update(self, other: Mapping[str, Any] | GgufMetadata) -> None:
-        """Set all values of a mapping, or of another context. C: gguf_set_kv, gguf_get_val_u32
+        """Set all values of ``other``, a mapping or another context. C: gguf_set_kv, gguf_get_val_u32
 
         Raises:
             InvalidArgumentError, ArgumentTypeError: as :meth:`set`; what came before is set.
