@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .model import Model
     from .paths import bindings_folder, tiny_model_path
     from .sampler import Sampler, SamplerChain
+    from .sampler.candidates import Candidates
+    from .sampler.custom import PythonSampler
     from .statefile import StateFile
     from .vocab import Vocab
 
@@ -36,11 +38,13 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Batch": "batch",
+    "Candidates": "sampler.candidates",
     "Context": "context",
     "Device": "backends",
     "Generation": "generation",
     "Memory": "memory",
     "Model": "model",
+    "PythonSampler": "sampler.custom",
     "Sampler": "sampler",
     "SamplerChain": "sampler",
     "StateFile": "statefile",
@@ -59,12 +63,14 @@ _MODULES = frozenset({"gguf", "log", "raw"})
 
 __all__ = [
     "Batch",
+    "Candidates",
     "Context",
     "Device",
     "Generation",
     "LlamaError",
     "Memory",
     "Model",
+    "PythonSampler",
     "Sampler",
     "SamplerChain",
     "StateFile",

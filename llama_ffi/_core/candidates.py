@@ -8,6 +8,9 @@ from typing import Any
 from ..errors import NativeAbortError
 from . import binding
 
+ROW_BYTES = 12
+"""sizeof(llama_token_data): an int32 and two floats."""
+
 
 class Table:
     """An array of candidates that is filled without a loop over the vocabulary."""
@@ -18,14 +21,28 @@ class Table:
         self._ffi = ffi
         self.count = count
         self.data = ffi.new("llama_token_data[]", count)
-        template = array("i", bytes(12 * count))
-        template[0::3] = array("i", range(count))
-        self._template = template
+        self._template: Any = None
         self._bytes = 4 * count
-        self._logits = memoryview(ffi.buffer(self.data)).cast("B").cast("f")[1::3]
+        self._logits: Any = None
+
+    def rows(self, dtype: Any) -> Any:
+        """Return the array as numpy's; every view made from it keeps the memory alive."""
+        import numpy as np
+
+        return np.frombuffer(self._ffi.buffer(self.data), dtype)
+
+    def holds(self, pointer: Any) -> int:
+        """Return how many rows lie before ``pointer``, -1 if it points elsewhere."""
+        cast = self._ffi.cast
+        offset = int(cast("intptr_t", pointer)) - int(cast("intptr_t", self.data))
+        return offset // ROW_BYTES if 0 <= offset < ROW_BYTES * self.count else -1
 
     def fill(self, row: Any) -> None:
         """Set every id to its index (sorting has moved them) and every logit to the row's."""
+        if self._template is None:
+            self._template = array("i", bytes(ROW_BYTES * self.count))
+            self._template[0::3] = array("i", range(self.count))
+            self._logits = memoryview(self._ffi.buffer(self.data)).cast("B").cast("f")[1::3]
         self._ffi.memmove(self.data, self._template, 3 * self._bytes)
         self._logits[:] = memoryview(self._ffi.buffer(row, self._bytes)).cast("B").cast("f")
 

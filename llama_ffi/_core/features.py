@@ -29,6 +29,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "Model.load(load_mtp=…)": ("llama_model_params.load_mtp",),
     "Model.load(no_host=…)": ("llama_model_params.no_host",),
     "Sampler.adaptive_p": ("llama_sampler_init_adaptive_p",),
+    "SamplerChain.copy_state": ("llama_sampler_copy",),
     "Vocab.suppress_tokens": ("llama_vocab_get_suppress_tokens",),
 }
 """Feature → the C functions, and the fields as ``struct.field``, that it needs above the floor."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, SupportsIndex, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 from .single import Sampler
 
 if TYPE_CHECKING:
     from ..vocab import Vocab
+    from .candidates import Candidates
+    from .custom import PythonSampler
 
 Self = TypeVar("Self", bound="Adders")
 
@@ -117,6 +119,17 @@ class Adders:
     def add_infill(self: Self, vocab: Vocab) -> Self:
         """Append :meth:`Sampler.infill`."""
         return self.add(Sampler.infill(vocab))
+
+    def add_custom(
+        self: Self,
+        sampler: PythonSampler | Callable[[Candidates], object] | Any,
+        *,
+        name: str | None = None,
+        selects: bool | None = None,
+        reorders: bool | None = None,
+    ) -> Self:
+        """Append :meth:`Sampler.custom`."""
+        return self.add(Sampler.custom(sampler, name=name, selects=selects, reorders=reorders))
 
     def add_grammar(self: Self, vocab: Vocab, grammar: str, root: str = "root") -> Self:
         """Append :meth:`Sampler.grammar`."""

@@ -8,13 +8,14 @@ vocabulary it belongs to - is kept beside the C object, in its :class:`Kind`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from .._core import binding
 from .._core.handle import Handle
 from .._core.owned import Owned
 from ..errors import SamplerError
-from .kind import Kind, check_clonable, copy_kind, sampler_name, seed_of
+from .kind import Kind, check_clonable, copy_kind, forget_pending, noticing, sampler_name, seed_of
 
 Self = TypeVar("Self", bound="Base")
 
@@ -37,6 +38,17 @@ class Base(Owned):
     def consumed(self) -> bool:
         """Return whether a chain owns it now."""
         return self._handle.consumed
+
+    def close(self) -> None:
+        """Free it, unless a chain owns it; its Python object, if it has one, goes with it.
+
+        C: llama_sampler_free
+
+        Threads: any; a second close does nothing.
+        """
+        super().close()
+        if self._kind.python is not None:
+            self._kind = replace(self._kind, python=None)
 
     def __repr__(self) -> str:
         state = ", in a chain" if self.consumed else ", closed" if self.closed else ""
@@ -66,7 +78,7 @@ class Base(Owned):
 
         C: llama_sampler_reset
         """
-        with self._handle as pointer:
+        with self._handle as pointer, noticing(self._kind):
             binding.active().lib.llama_sampler_reset(pointer)
 
     def clone(self: Self) -> Self:
@@ -75,12 +87,16 @@ class Base(Owned):
         C: llama_sampler_clone
 
         Raises:
-            SamplerError: it was made by raw code without a ``clone`` function.
+            SamplerError: it was made by raw code without a ``clone`` function, or in Python without one.
         """
         active = binding.active()
         with self._handle as pointer:
+            if self._kind.python is not None:
+                link = self._kind.python.clone()
+                return type(self)(link.make(), copy_kind(self._kind, link))
             check_clonable(pointer)
             copy = active.lib.llama_sampler_clone(pointer)
             if copy == active.NULL:
                 raise SamplerError(f"the sampler {self._kind.name} could not be cloned")
+            forget_pending(self._kind, copy)
             return type(self)(copy, copy_kind(self._kind), keep=self._handle.kept())

@@ -7,10 +7,10 @@ from typing import Any, SupportsIndex
 
 from .._core import binding, check
 from .._core.handle import Handle
-from ..errors import InvalidArgumentError, SamplerError
+from ..errors import ArgumentTypeError, InvalidArgumentError, SamplerError
 from .adders import Adders
 from .choosing import GREEDY, SELECTS, Choosing, Member
-from .kind import Kind, check_clonable, copy_kind, sampler_name, seed_of
+from .kind import Kind, check_clonable, copy_kind, forget_pending, noticing, sampler_name, seed_of
 from .single import Sampler
 
 
@@ -38,13 +38,17 @@ class SamplerChain(Adders, Choosing):
     Threads: one at a time (BusyError otherwise).
     """
 
-    __slots__ = ()
+    __slots__ = ("_no_perf",)
 
     def __init__(self, no_perf: bool = True) -> None:
+        self._no_perf = bool(no_perf)
         active = binding.active()
+        self._take(active, self._empty(active), [])
+
+    def _empty(self, active: binding.Binding) -> Any:
         params = active.lib.llama_sampler_chain_default_params()
-        params.no_perf = bool(no_perf)
-        self._take(active, active.lib.llama_sampler_chain_init(params), [])
+        params.no_perf = self._no_perf
+        return active.lib.llama_sampler_chain_init(params)
 
     def _take(self, active: binding.Binding, pointer: Any, members: list[Member]) -> None:
         free = active.lib.llama_sampler_free
@@ -91,7 +95,10 @@ class SamplerChain(Adders, Choosing):
 
     @property
     def perf(self) -> SamplerPerf:
-        """Return what was measured so far, a copy. C: llama_perf_sampler"""
+        """Return what was measured so far, a copy. Samplers in Python and what is behind them don't count.
+
+        C: llama_perf_sampler
+        """
         with self._handle as chain:
             data = self._lib.llama_perf_sampler(chain)
             return SamplerPerf(float(data.t_sample_ms), int(data.n_sample))
@@ -100,6 +107,11 @@ class SamplerChain(Adders, Choosing):
         """Measure from zero. C: llama_perf_sampler_reset"""
         with self._handle as chain:
             self._lib.llama_perf_sampler_reset(chain)
+
+    def perf_print(self) -> None:
+        """Log what was measured so far, at the level "info". C: llama_perf_sampler_print"""
+        with self._handle as chain:
+            self._lib.llama_perf_sampler_print(chain)
 
     def add(self, sampler: Sampler) -> SamplerChain:
         """Append a sampler; it belongs to the chain from now on. Return the chain.
@@ -151,18 +163,29 @@ class SamplerChain(Adders, Choosing):
         C: llama_sampler_clone
 
         Raises:
-            SamplerError: a sampler in it, made by raw code, has no ``clone``.
+            SamplerError: a sampler in it, made by raw code or in Python, has no ``clone``.
         """
         active, lib = binding.active(), self._lib
+        get = lib.llama_sampler_chain_get
         with self._handle as chain:
+            links = [each.kind.python and each.kind.python.clone() for each in self._members]
             for index in range(len(self._members)):
-                check_clonable(lib.llama_sampler_chain_get(chain, index))
-            pointer = lib.llama_sampler_clone(chain)
-            if pointer == active.NULL:
-                raise SamplerError("llama.cpp made no copy of the chain")
+                check_clonable(get(chain, index))
             copy = SamplerChain.__new__(SamplerChain)
-            members = [Member(copy_kind(member.kind), member.keep) for member in self._members]
+            copy._no_perf = self._no_perf
+            members = [
+                Member(copy_kind(each.kind, link), each.keep)
+                for each, link in zip(self._members, links, strict=True)
+            ]
+            # what llama_sampler_clone does for chains; Python's samplers are cloned already
+            pointer = self._empty(active)
             copy._take(active, pointer, members)
+            for index, (member, link) in enumerate(zip(members, links, strict=True)):
+                sampler = lib.llama_sampler_clone(get(chain, index)) if link is None else link.make()
+                if sampler == active.NULL:
+                    raise SamplerError(f"llama.cpp made no copy of the sampler {member.kind.name}")
+                forget_pending(member.kind, sampler)
+                lib.llama_sampler_chain_add(pointer, sampler)
             for member in members:
                 copy._handle.keep(*member.keep)
             return copy
@@ -172,7 +195,7 @@ class SamplerChain(Adders, Choosing):
 
         C: llama_sampler_reset
         """
-        with self._handle as chain:
+        with self._handle as chain, noticing(*(each.kind for each in self._members)):
             self._lib.llama_sampler_reset(chain)
             for index, member in enumerate(self._members):
                 lazy = member.kind.lazy
@@ -182,7 +205,56 @@ class SamplerChain(Adders, Choosing):
                         self._replace(chain, index, waiting)
                     lazy.reset()
 
+    def copy_state(self, source: SamplerChain) -> None:
+        """Take over the state of another chain with the same samplers: what was accepted, random numbers.
+
+        C: llama_sampler_copy
+
+        Arguments:
+            source: a chain with the same samplers; it stays as it is.
+
+        Raises:
+            SamplerError: the chains don't hold the same samplers, made with the same arguments.
+            ClosedError, BusyError.
+        """
+        if not isinstance(source, SamplerChain):
+            raise ArgumentTypeError(f"source must be a SamplerChain, not {type(source).__name__}")
+        if source is self:
+            return
+        lib = self._lib
+        get = lib.llama_sampler_chain_get
+        with self._handle as chain, source._handle as other:
+            self._check_alike(chain, source, other)
+            links = [each.kind.python and each.kind.python.clone() for each in source._members]
+            for index, (mine, theirs) in enumerate(zip(self._members, source._members, strict=True)):
+                link = links[index]
+                if link is not None and mine.kind.python is not None:
+                    mine.kind.python.object = link.object
+                    continue
+                lib.llama_sampler_copy(get(other, index), get(chain, index))
+                forget_pending(mine.kind, get(chain, index))
+                self._handle.keep(*theirs.keep)
+                self._handle.release(*mine.keep)
+                self._members[index] = Member(copy_kind(theirs.kind), theirs.keep)
+
     # --- inside ---
+
+    def _check_alike(self, chain: Any, source: SamplerChain, other: Any) -> None:
+        get = self._lib.llama_sampler_chain_get
+        mine, theirs = self._members, source._members
+        for index in range(max(len(mine), len(theirs))):
+            names = [each[index].kind.name if index < len(each) else "none" for each in (mine, theirs)]
+            alike = (
+                "none" not in names
+                and get(chain, index).iface == get(other, index).iface
+                and mine[index].kind.config == theirs[index].kind.config
+                and type(mine[index].kind.python) is type(theirs[index].kind.python)
+            )
+            if not alike or names[0] != names[1]:
+                raise SamplerError(
+                    f"sampler {index} is {names[1]} in the source and {names[0]} here, or was made with "
+                    f"other arguments; only a chain with the same samplers can take the state over"
+                )
 
     def _check_order(self, new: Kind) -> None:
         for member in self._members:
@@ -207,7 +279,7 @@ class SamplerChain(Adders, Choosing):
         kinds = [member.kind for member in self._members]
         self._n_vocab = next((kind.n_vocab for kind in kinds if kind.n_vocab), 0)
         self._plain = None
-        if kinds and not any(kind.grammar or kind.foreign for kind in kinds):
+        if kinds and not any(kind.grammar or kind.foreign or kind.python for kind in kinds):
             if len(kinds) == 1 and kinds[0].name == "greedy":
                 self._plain = GREEDY
             elif kinds[-1].selects:

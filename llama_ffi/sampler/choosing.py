@@ -16,11 +16,12 @@ from .._core.candidates import Question, Table
 from .._core.owned import Owned
 from ..errors import ArgumentTypeError, GrammarError, NoTokenSelectedError, SamplerError
 from .base import Base
-from .kind import Kind
+from .kind import Kind, forget_pending, noticing
 
 if TYPE_CHECKING:
     from ..context import Context
     from ..outputs import Outputs
+    from .candidates import Candidates
 
 GREEDY = "greedy"
 """A chain of greedy alone."""
@@ -141,7 +142,9 @@ class Choosing(Owned):
             -1,
             False,
         )
-        self._apply_c(chain, candidates)
+        self._table = None  # if a sampler fails, views of it may be left in the hands of others
+        table = self._apply_each(chain, table, n_vocab)
+        self._table = table
         selected = candidates.selected
         if not 0 <= selected < candidates.size:
             raise self._nothing_selected(int(selected), int(candidates.size))
@@ -157,6 +160,54 @@ class Choosing(Owned):
             self._forget_pending(chain)
             raise
         return token
+
+    def apply(self, candidates: Candidates) -> Candidates:
+        """Run the samplers on candidates of your own, and accept nothing.
+
+        C: llama_sampler_apply
+
+        Arguments:
+            candidates: are changed in place; a selection made before is forgotten.
+
+        Returns:
+            the candidates: fewer, in another order, one of them selected, as the samplers have it.
+
+        Raises:
+            SamplerError: a logit is NaN or +inf, an id isn't in the vocabulary that a sampler was made for.
+            ClosedError, BusyError.
+
+        Threads: one at a time on the chain and on the candidates.
+        """
+        from .candidates import ANY_TOKEN, Candidates  # with numpy
+
+        check.instance("candidates", candidates, Candidates)
+        array = self._array
+        table = Table(self._ffi, len(candidates))
+        n_vocab = self._n_vocab or ANY_TOKEN
+        with self._handle as chain:
+            is_sorted = candidates._to_c(table, n_vocab)
+            array.data, array.size, array.selected, array.sorted = table.data, table.count, -1, is_sorted
+            try:
+                self._apply_each(chain, table, n_vocab)
+            except BaseException:
+                self._forget_pending(chain)
+                raise
+            candidates._from_c(array)
+        return candidates
+
+    def _apply_each(self, chain: Any, table: Table, n_vocab: int) -> Table:
+        """Run the samplers; one by one if some are Python's. Return the table that C's array is in now."""
+        if not any(member.kind.python for member in self._members):
+            self._apply_c(chain, self._array)
+            return table
+        from .python import Call
+
+        get = self._lib.llama_sampler_chain_get
+        with Call(table, n_vocab) as call:
+            for index in range(len(self._members)):
+                self._apply_c(get(chain, index), self._array)
+                call.check()
+            return call.table or table
 
     def accept(self, token: SupportsIndex) -> None:
         """Tell the samplers that a token was chosen, one of the prompt for example.
@@ -185,7 +236,8 @@ class Choosing(Owned):
                     started[index] = sampler
             elif not self._question.allows(get(chain, index), token, uses_tokens=kind.uses_tokens):
                 raise GrammarError(f"the grammar refuses token {token}; nothing was accepted")
-        self._accept_c(chain, token)
+        with noticing(*(member.kind for member in self._members)):
+            self._accept_c(chain, token)
         for index, member in enumerate(self._members):
             lazy = member.kind.lazy
             if lazy is not None and not lazy.triggered:
@@ -212,11 +264,8 @@ class Choosing(Owned):
             lib.llama_sampler_chain_add(chain, each)
 
     def _forget_pending(self, chain: Any) -> None:
-        # adaptive-p remembers what it selected until the next accept, and a clone made in between would
-        # crash in it; no token has the id -1, so accepting that only clears the memory
         for index, member in enumerate(self._members):
-            if member.kind.resets_pending:
-                self._accept_c(self._lib.llama_sampler_chain_get(chain, index), -1)
+            forget_pending(member.kind, self._lib.llama_sampler_chain_get(chain, index))
 
     def _check_numbers(self, row: Any, n_vocab: int) -> None:
         """Raise if there are NaNs among the logits: std::sort leaves its array on them."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._core import binding
 from ..errors import SamplerError
 from .lazy_grammar import LazyGrammar
+
+if TYPE_CHECKING:
+    from .python import Link
+
+
+_NOTHING = nullcontext()
 
 
 @dataclass(frozen=True)
@@ -26,8 +33,12 @@ class Kind:
     """the grammar that takes the place of this sampler once it is triggered"""
     resets_pending: bool = False
     """adaptive-p: it remembers the token it selected until that is accepted"""
+    python: Link | None = None
+    """the Python side of a sampler written in Python"""
     foreign: bool = False
     """made by raw code: nothing is known about it"""
+    config: tuple[float, ...] = ()
+    """what must be equal if the state of another one is taken over"""
     n_vocab: int = 0
     """the size of the vocabulary it was made for, 0 = any"""
 
@@ -55,6 +66,26 @@ def check_clonable(pointer: Any) -> None:
         raise SamplerError("this sampler has no clone function")
 
 
-def copy_kind(kind: Kind) -> Kind:
-    """Return the kind for a clone: a lazy grammar's text is its own."""
-    return kind if kind.lazy is None else replace(kind, lazy=kind.lazy.copy())
+def noticing(*kinds: Kind) -> AbstractContextManager[object]:
+    """Return what raises, at its end, what a sampler in Python has raised inside."""
+    if any(kind.python is not None for kind in kinds):
+        from .python import Call
+
+        return Call()
+    return _NOTHING
+
+
+def copy_kind(kind: Kind, link: Link | None = None) -> Kind:
+    """Return the kind for a clone: a lazy grammar's text is its own, and so is a Python object."""
+    lazy = None if kind.lazy is None else kind.lazy.copy()
+    return kind if lazy is None and link is None else replace(kind, lazy=lazy, python=link)
+
+
+def forget_pending(kind: Kind, pointer: Any) -> None:
+    """Make adaptive-p forget a token that it selected and nobody has accepted.
+
+    It notes an index into probabilities that its clones don't have: accepting that token would crash there.
+    No token has the id -2, so accepting it only clears the note (-1 stands for "none" there).
+    """
+    if kind.resets_pending:
+        binding.active().lib.llama_sampler_accept(pointer, -2)

@@ -68,7 +68,8 @@ class Reshaping(Base):
             real("penalty_freq", penalty_freq),
             real("penalty_present", penalty_present),
         )
-        return cls(binding.active().lib.llama_sampler_init_penalties(*args), Kind("penalties"))
+        kind = Kind("penalties", config=args, n_vocab=args[0])
+        return cls(binding.active().lib.llama_sampler_init_penalties(*args), kind)
 
     @classmethod
     def dry(
@@ -147,6 +148,5 @@ class Reshaping(Base):
         for entry, (token, bias) in zip(array, biases.items(), strict=True):
             entry.token = check.token(token, size)
             entry.bias = check.real(f"the bias of token {token}", bias, high=3e38, finite=False)
-        return cls(
-            binding.active().lib.llama_sampler_init_logit_bias(size, len(biases), array), Kind("logit-bias")
-        )
+        pointer = binding.active().lib.llama_sampler_init_logit_bias(size, len(biases), array)
+        return cls(pointer, Kind("logit-bias", n_vocab=size))

@@ -54,7 +54,7 @@ class Selecting(Base):
         )
         return cls(
             binding.active().lib.llama_sampler_init_mirostat(*args),
-            Kind("mirostat", selects=True, reorders=True),
+            Kind("mirostat", selects=True, reorders=True, n_vocab=args[0]),
         )
 
     @classmethod

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from .custom import Custom
 from .grammars import Grammars
 from .reshaping import Reshaping
 from .selecting import Selecting
 from .truncating import Truncating
 
 
-class Sampler(Selecting, Truncating, Reshaping, Grammars):
+class Sampler(Selecting, Truncating, Reshaping, Grammars, Custom):
     """One sampler.
 
     C: struct llama_sampler, owned unless a chain took it.
 
-    Made by its class methods; they have the names and arguments of ``llama_sampler_init_*``.
+    Made by its class methods; they have the names and arguments of ``llama_sampler_init_*``;
+    :meth:`custom` takes one written in Python.
     A ``seed`` of None is a random one; ``min_keep`` tokens stay in any case.
 
     Threads: one at a time (BusyError otherwise).
