@@ -18,7 +18,7 @@ from . import errors
 from .errors import LlamaError
 
 if TYPE_CHECKING:
-    from . import gguf, log, raw
+    from . import gguf, log, raw, testing
     from ._core.binding import use
     from ._core.text import Utf8Decoder
     from .backends import Device, available_backends, devices, library_info, library_paths
@@ -59,7 +59,7 @@ _HOME = {
     "tiny_model_path": "paths",
     "use": "_core.binding",
 }
-_MODULES = frozenset({"gguf", "log", "raw"})
+_MODULES = frozenset({"gguf", "log", "raw", "testing"})
 
 __all__ = [
     "Batch",
@@ -87,6 +87,7 @@ __all__ = [
     "library_paths",
     "log",
     "raw",
+    "testing",
     "tiny_model_path",
     "use",
 ]
