@@ -248,8 +248,10 @@ class Model(ModelProperties):
             load_mtp=False,
         )
         model_file.check_overrides(kv_overrides or {})
-        pointer = model_memory.build(active, metadata, fill, params)
-        return cls(pointer, vocab_only=bool(vocab_only), keep=keep)
+        pointer, weights = model_memory.build(active, metadata, fill, params)
+        model = cls(pointer, vocab_only=bool(vocab_only), keep=keep)
+        model._changes = {**(kv_overrides or {}), "weights": weights}
+        return model
 
     def __repr__(self) -> str:
         if self.closed:

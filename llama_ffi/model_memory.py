@@ -7,6 +7,7 @@ each. Values arrive as numpy arrays of the tensor's shape and are converted to i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from ._core import logs, model_file
@@ -31,8 +32,10 @@ _MAX_EXPERTS = 1024
 _ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 
 
-def build(active: Binding, metadata: Mapping[str, Any] | GgufContext, fill: Fill | None, params: Any) -> Any:
-    """Return a new ``struct llama_model *``.
+def build(
+    active: Binding, metadata: Mapping[str, Any] | GgufContext, fill: Fill | None, params: Any
+) -> tuple[Any, str]:
+    """Return (a new ``struct llama_model *``, the SHA-256 of its tensors' names and values).
 
     Arguments:
         metadata: what describes the model; types of tensors come from the tensors of a ``GgufContext``.
@@ -49,11 +52,12 @@ def build(active: Binding, metadata: Mapping[str, Any] | GgufContext, fill: Fill
         raise InvalidArgumentError("fill is None: without it only a model with vocab_only=True can be made")
     if fill is not None and not callable(fill):
         raise ArgumentTypeError(f"fill must be a function, not {type(fill).__name__}")
+    digest = sha256()
     gguf = metadata if isinstance(metadata, GgufContext) else GgufContext(metadata)
     try:
         _check(gguf, bool(params.vocab_only))
         callback = Callback(
-            ffi, "llama_model_set_tensor_data_t", lambda tensor, _: _set(active, tensor, fill), None
+            ffi, "llama_model_set_tensor_data_t", lambda tensor, _: _set(active, tensor, fill, digest), None
         )
         with gguf._handle as context, logs.capture() as lines:
             try:
@@ -69,7 +73,7 @@ def build(active: Binding, metadata: Mapping[str, Any] | GgufContext, fill: Fill
         callback.reraise()
     if pointer == active.NULL:
         raise model_file.load_error("the metadata", lines, False)
-    return pointer
+    return pointer, digest.hexdigest()
 
 
 def _check(gguf: GgufContext, vocab_only: bool) -> None:
@@ -122,7 +126,7 @@ def _check(gguf: GgufContext, vocab_only: bool) -> None:
                 raise InvalidArgumentError(f"{key} is {value}; it must be finite and not below 0")
 
 
-def _set(active: Binding, tensor: Any, fill: Any) -> None:
+def _set(active: Binding, tensor: Any, fill: Any, digest: Any) -> None:
     ffi, lib = active.ffi, active.lib
     name = ffi.string(lib.ggml_get_name(tensor)).decode("utf-8", "replace")
     extents = tensor.ne[0 : lib.ggml_n_dims(tensor)]
@@ -138,6 +142,8 @@ def _set(active: Binding, tensor: Any, fill: Any) -> None:
     if len(source) != size:
         raise InvalidArgumentError(f"tensor {name!r} needs {size} bytes ({type_name}), not {len(source)}")
     lib.ggml_backend_tensor_set(tensor, source, 0, size)
+    digest.update(f"{name} {type_name} {shape} ".encode())
+    digest.update(ffi.buffer(source))
 
 
 _PLAIN = {"f32": "f4", "f16": "f2", "f64": "f8", "i8": "i1", "i16": "i2", "i32": "i4", "i64": "i8"}

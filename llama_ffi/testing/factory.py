@@ -129,7 +129,10 @@ def random_model(
         with tempfile.TemporaryDirectory(prefix="llama_ffi-") as folder:
             path = os.path.join(folder, "random.gguf")
             _save(path, described, number, _row(kind)[1].drop)
-            return Model.load(path, n_gpu_layers=0, load_mode="none", use_extra_bufts=False)
+            model = Model.load(path, n_gpu_layers=0, load_mode="none", use_extra_bufts=False)
+        model.path, model._sources = "", ()  # it is in memory, and the file is gone
+        model._changes = {"weights": f"random, seed {number}"}
+        return model
     return Model.from_metadata(
         described, lambda name, shape, _: random_weights(name, shape, number), n_gpu_layers=0
     )

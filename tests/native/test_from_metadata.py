@@ -195,3 +195,11 @@ def test_wrong_arguments() -> None:
 
         with pytest.raises(errors.BusyError):
             lf.Model.from_metadata(gguf, meddle)
+
+
+def test_fingerprints_tell_weights_apart() -> None:
+    def made(factor: float) -> str:
+        with lf.Model.from_metadata(METADATA, lambda *given: values(*given) * factor) as model:
+            return model.fingerprint
+
+    assert made(1.0) == made(1.0) != made(1.5)
