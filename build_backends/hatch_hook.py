@@ -16,6 +16,7 @@ if _ROOT not in sys.path:
 from build_backends import build, settings, stage, tags  # noqa: E402
 
 NATIVE = "llama_ffi/_native"
+GUARD = ("guard.cpp", "guard.hpp", "guard_api.h")
 
 
 class NativeLibrariesHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -31,4 +32,8 @@ class NativeLibrariesHook(BuildHookInterface):  # type: ignore[type-arg]
         else:
             build_data["force_include"][str(result)] = NATIVE
             # `llama-ffi bind` works from a wheel too; a checkout has the generator beside the package.
+            # It compiles the guard for other libraries, where there is a compiler.
             build_data["force_include"][str(Path(self.root) / "bindgen")] = "llama_ffi/_bindgen"
+            for name in GUARD:
+                source = Path(self.root) / "build_backends" / "native" / "guard" / name
+                build_data["force_include"][str(source)] = f"llama_ffi/_guard/{name}"

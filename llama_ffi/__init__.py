@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .generation import Generation, generate
     from .memory import Memory
     from .model import Model
-    from .paths import bindings_folder, tiny_model_path
+    from .paths import bindings_folder, libraries_at, tiny_model_path
     from .sampler import Sampler, SamplerChain
     from .sampler.candidates import Candidates
     from .sampler.custom import PythonSampler
@@ -54,6 +54,7 @@ _HOME = {
     "bindings_folder": "paths",
     "devices": "backends",
     "generate": "generation",
+    "libraries_at": "paths",
     "library_info": "backends",
     "library_paths": "backends",
     "tiny_model_path": "paths",
@@ -83,6 +84,7 @@ __all__ = [
     "errors",
     "generate",
     "gguf",
+    "libraries_at",
     "library_info",
     "library_paths",
     "log",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 
 _DATA = Path(__file__).resolve().parent / "data"
@@ -37,3 +38,22 @@ def bindings_folder(name: str) -> Path:
 
     check.instance("name", name, str)
     return binding.folder(name)
+
+
+def libraries_at(place: str | PathLike[str]) -> dict[str, Path]:
+    """Return the files of the llama.cpp at ``place``, without opening any.
+
+    Arguments:
+        place: a libllama file, or the folder that holds one.
+
+    Returns:
+        "llama", "ggml", "ggml-base", "ggml-cpu" … → path.
+
+    Raises:
+        LibraryNotFoundError, LibraryLoadError: there is no such place; it lacks a library.
+
+    Threads: any.
+    """
+    from ._core import binding
+
+    return binding.libraries_at(place)

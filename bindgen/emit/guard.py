@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from ..ir import Function, Primitive
 from ..spell import spell
@@ -10,29 +11,33 @@ from ..spell import spell
 _HEAD = """\
 #include "guard.hpp"
 
-#include "ggml-backend.h"
-#include "ggml-cpu.h"
-#include "ggml-opt.h"
-#include "gguf.h"
-#include "llama.h"
+{includes}
 
 #if defined(__GNUC__)
 #    pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 #endif
 
-namespace llama_ffi {
+namespace llama_ffi {{
 
-namespace {
+namespace {{
 """
 
 _LIBRARIES = frozenset({"llama", "ggml", "ggml-base", "ggml-cpu"})
 """What the guard is linked with."""
 
 
-def emit_guard_calls(functions: Iterable[Function], library_of: dict[str, str]) -> str:
-    """Return the source of `calls.cpp` for `functions`; those of other libraries are passed over."""
+def emit_guard_calls(functions: Iterable[Function], library_of: dict[str, str], *, weak: bool = False) -> str:
+    """Return the source of `calls.cpp` for `functions`; those of other libraries are passed over.
+
+    `weak`: the library may lack some that its headers declare.  Nobody asks for the wrapper of one that
+    isn't there, but without the pragma its absence would keep the guard from being loaded.
+    """
     chosen = _wrapped(functions, library_of)
-    out = [_HEAD]
+    headers = sorted({Path(function.location.file).name for function in chosen})
+    out = [_HEAD.format(includes="\n".join(f'#include "{header}"' for header in headers))]
+    if weak:
+        pragmas = [f"#pragma weak {function.name}" for function in chosen]
+        out[0] = out[0].replace("namespace llama_ffi", "\n".join(pragmas) + "\n\nnamespace llama_ffi", 1)
     out += [_wrapper(function) for function in chosen]
     out.append("} // namespace\n\nconst GuardedFunction guarded_functions[] = {")
     out += [f'    {{ "{f.name}", reinterpret_cast<void *>(guarded_{f.name}) }},' for f in chosen]

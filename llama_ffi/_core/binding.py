@@ -145,6 +145,13 @@ def folder(name: str) -> Path:
     return folder_of(name)
 
 
+def libraries_at(place: str | os.PathLike[str]) -> dict[str, Path]:
+    """Return the files of the llama.cpp at ``place``."""
+    from .._lib.search import at
+
+    return dict(at(Path(place), "the path").files)
+
+
 def _load() -> Binding:
     global _active
     from . import runtime

@@ -28,12 +28,13 @@ _ABORT = 1
 class Guard:
     """The opened guard library."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, pinned: bool) -> None:
         from .._abi._guard import GUARDED, ffi
 
         self._ffi = ffi
         self.lib: Any = ffi.dlopen(str(path), 0 if os.name == "nt" else ffi.RTLD_NOW | ffi.RTLD_LOCAL)
-        stale = [name for name in GUARDED if self.lib.llama_ffi_guard_function(name.encode()) == ffi.NULL]
+        expected = GUARDED if pinned else ()  # `bind` wraps what there is
+        stale = [name for name in expected if self.lib.llama_ffi_guard_function(name.encode()) == ffi.NULL]
         if stale:
             raise LibraryLoadError(
                 f"{path} doesn't guard {stale[0]} ({len(stale)} functions in all): it was built for another "
@@ -72,6 +73,11 @@ class Guard:
             f"please report it"
         )
 
+    def struct_return(self, ffi: Any, function: Any, buffer: Any) -> None:
+        """Let ``function``, which takes nothing and returns a struct, write into ``buffer``."""
+        void = self._ffi.cast("void *", int(ffi.cast("uintptr_t", function)))
+        self.lib.llama_ffi_struct_return(void, self._ffi.cast("void *", int(ffi.cast("uintptr_t", buffer))))
+
     def receiver(self, callback: Any) -> Any:
         """Return the log callback ``callback`` as the guard's own type for it."""
         return self._ffi.cast("llama_ffi_log_receiver", callback)
@@ -99,8 +105,8 @@ class GuardedFunctions:
         return value
 
 
-def open_guard(path: Path | None) -> Guard | None:
+def open_guard(path: Path | None, *, pinned: bool) -> Guard | None:
     """Return the guard of this build, or None if it has none or the switch is off."""
     if path is None or os.environ.get(SWITCH) == "0":
         return None
-    return Guard(path)
+    return Guard(path, pinned=pinned)

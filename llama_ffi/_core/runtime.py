@@ -52,20 +52,29 @@ def start(library: str | os.PathLike[str] | None, bindings: str | os.PathLike[st
     ffi, manifest = chosen.ffi, chosen.manifest
     load.refuse_global_ggml(ffi)
     named = os.environ.get("LLAMA_FFI_LIB")
+    guard_file: Path | None = None
     if library is None and not named and chosen.library is not None:
         libraries = search.at(Path(chosen.library), f"the bindings {chosen.name!r}")
+        guard_file = chosen.guard
     else:
         libraries = search.find(library)
+    guard_file = libraries.files.get("guard", guard_file)
     opened = load.Opened(ffi, libraries)
     lib = Functions(ffi, opened, manifest.FUNCTIONS, manifest.UNAVAILABLE, chosen.made_for)
     built = libraries.manifest
+    guard = open_guard(guard_file, pinned=chosen.pinned)
     if built is None:
         from .._lib import foreign
 
-        verified_by = foreign.prove_layout(ffi, lib, libraries, defaults_known=chosen.pinned)
+        verified_by = foreign.prove_layout(
+            ffi,
+            lib,
+            libraries,
+            defaults_known=chosen.pinned,
+            struct_return=None if guard is None else guard.struct_return,
+        )
     else:
         verified_by = verify.verify(libraries, built, manifest)
-    guard = open_guard(libraries.files.get("guard"))
     starting = record.recorded(lib, manifest.FUNCTIONS)
     logs.install(ffi, starting, guard, _log_levels(ffi))
     _register_cpu(ffi, starting, libraries)

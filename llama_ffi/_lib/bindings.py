@@ -34,6 +34,8 @@ class Bindings(NamedTuple):
     """name of the module with the enums; importing it is left to whoever needs one"""
     library: str | None
     """the library that the set was made for, unless another one is named"""
+    guard: Path | None
+    """the guard library that was compiled for ``library``"""
     pinned: bool
     """they are the ones that the safe layer was written for"""
 
@@ -86,7 +88,7 @@ def find(chosen: str | os.PathLike[str] | None) -> Bindings:
         from .._abi import manifest
         from .._abi._ffi import ffi
 
-        return Bindings("pinned", ffi, manifest, f"{manifest.__package__}.enums", None, True)
+        return Bindings("pinned", ffi, manifest, f"{manifest.__package__}.enums", None, None, True)
     return _import(name, folder_of(name))
 
 
@@ -103,9 +105,10 @@ def _import(name: str, folder: Path) -> Bindings:
     try:
         ffi = import_module(f"{package}._ffi").ffi
         manifest = import_module(f"{package}.manifest")
-        library = json.loads((folder / "binding.json").read_text(encoding="utf-8")).get("library")
+        remembered = json.loads((folder / "binding.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        library = None
+        remembered = {}
     except (ImportError, SyntaxError, AttributeError, ValueError) as error:
         raise BindingsNotFoundError(f"the bindings {name!r} in {folder} are damaged: {error}") from error
-    return Bindings(folder.name, ffi, manifest, f"{package}.enums", library, False)
+    guard = folder / str(remembered["guard"]) if remembered.get("guard") else None
+    return Bindings(folder.name, ffi, manifest, f"{package}.enums", remembered.get("library"), guard, False)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import AbiMismatchError
@@ -83,24 +83,40 @@ _EFFECTS: Mapping[str, tuple[int, str]] = {
 """Context parameters that a getter shows: a value unlike every default and each other, and the getter."""
 
 
-def prove_layout(ffi: Any, lib: Any, libraries: LibrarySet, *, defaults_known: bool = True) -> str:
+StructReturn = Callable[[Any, Any, Any], None]
+
+
+def prove_layout(
+    ffi: Any,
+    lib: Any,
+    libraries: LibrarySet,
+    *,
+    defaults_known: bool = True,
+    struct_return: StructReturn | None = None,
+) -> str:
     """Answer the first two questions for every struct that llama.cpp fills with defaults.
 
     ``defaults_known`` is False for bindings of another version, whose defaults nobody has told us.
+    ``struct_return(ffi, function, buffer)`` is the guard's way to let a function fill a buffer, needed where
+    the hidden pointer isn't an argument like others (arm64 passes it in x8).
 
     Raises:
         AbiMismatchError: names the struct and the fields that differ.
     """
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        raise AbiMismatchError(
-            f"{libraries.files['llama']} (found via {libraries.found_via}) has no build manifest, and on "
-            f"{platform.machine()} its layouts can't be tried out from Python: make bindings for it with "
-            f"`llama-ffi bind`, which asks the compiler"
-        )
+    if struct_return is None:
+        if platform.machine().lower() not in ("x86_64", "amd64"):
+            raise AbiMismatchError(
+                f"{libraries.files['llama']} (found via {libraries.found_via}) has no build manifest, and on "
+                f"{platform.machine()} its layouts can be tried out only through a guard library: make "
+                f"bindings for it with `llama-ffi bind`, on a system with a C++ compiler"
+            )
+        struct_return = _first_argument
     fillers = {struct: getattr(lib, function, None) for struct, (function, _) in DEFAULTS.items()}
     tried = [struct for struct in DEFAULTS if fillers[struct] is not None]
     differences = [
-        text for struct in tried for text in _differences(ffi, fillers[struct], struct, defaults_known)
+        text
+        for struct in tried
+        for text in _differences(ffi, fillers[struct], struct, defaults_known, struct_return)
     ]
     if differences:
         raise AbiMismatchError(
@@ -174,10 +190,12 @@ def indistinguishable(ffi: Any) -> list[tuple[str, str, str]]:
     return pairs
 
 
-def _differences(ffi: Any, filler: Any, struct: str, defaults_known: bool) -> list[str]:
+def _differences(
+    ffi: Any, filler: Any, struct: str, defaults_known: bool, struct_return: StructReturn
+) -> list[str]:
     function, defaults = DEFAULTS[struct]
     fields = ffi.typeof(struct).fields
-    image, written = _image(ffi, filler)
+    image, written = _image(ffi, filler, struct_return)
     name = struct.removeprefix("struct ")
     end = max(field.offset + ffi.sizeof(field.type) for _, field in fields)
     extent = max((index + 1 for index, is_written in enumerate(written) if is_written), default=0)
@@ -202,14 +220,18 @@ def _differences(ffi: Any, filler: Any, struct: str, defaults_known: bool) -> li
     return differences
 
 
-def _image(ffi: Any, function: Any) -> tuple[Any, list[bool]]:
+def _first_argument(ffi: Any, function: Any, buffer: Any) -> None:
+    """On x86-64 the hidden pointer is passed as if it were the first argument."""
+    ffi.cast("void *(*)(void *)", function)(buffer)
+
+
+def _image(ffi: Any, function: Any, struct_return: StructReturn) -> tuple[Any, list[bool]]:
     """Call ``function`` into two patterned buffers; return the struct and which bytes were written."""
-    into = ffi.cast("void *(*)(void *)", function)  # the hidden pointer is the first argument on x86-64
     images = []
     for pattern in _PATTERNS:
         buffer = ffi.new("unsigned char[]", _BUFFER)
         ffi.memmove(buffer, bytes([pattern]) * _BUFFER, _BUFFER)
-        into(buffer)
+        struct_return(ffi, function, buffer)
         images.append(buffer)
     first, second = (bytes(ffi.buffer(image)) for image in images)
     return images[0], [a == b for a, b in zip(first, second, strict=False)]

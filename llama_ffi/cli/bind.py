@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import json
 import os
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +44,13 @@ def run(args: argparse.Namespace) -> int:
     target = bindings_folder(args.name)
     if target.exists() and not (target / "binding.json").is_file():
         raise FileExistsError(f"{target} exists and holds no bindings; choose another --name")
-    custom, probe, error_class = _generator()
+    generator = _generator()
     if args.lib is not None and not args.lib.exists():
         raise FileNotFoundError(f"--lib names {args.lib}, which doesn't exist")
     try:
-        bindings, root = custom.load_custom(args.include, args.header)
-        names, differences = probe.check(bindings, root) if args.check else (0, [])
-    except error_class as error:
+        bindings, root = generator("custom").load_custom(args.include, args.header)
+        names, differences = generator("probe").check(bindings, root) if args.check else (0, [])
+    except generator("errors").BindgenError as error:
         raise LlamaError(str(error)) from error
     if differences:
         raise LlamaError(f"the compiler disagrees in {len(differences)} places: {'; '.join(differences[:3])}")
@@ -56,11 +58,14 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bind-") as folder:
         made = Path(folder) / target.name
         made.mkdir()
-        custom.write_package(bindings, made)
+        generator("custom").write_package(bindings, made)
         library = None if args.lib is None else str(args.lib.absolute())
-        (made / "binding.json").write_text(json.dumps({"library": library}) + "\n", encoding="utf-8")
+        guard, guarded = (None, "") if library is None else _guard(generator, bindings, root, args.lib, made)
+        remembered = {"library": library, "guard": guard}
+        (made / "binding.json").write_text(json.dumps(remembered) + "\n", encoding="utf-8")
         if library is not None:
             print(f"verified  {_try(made)}")
+            print(f"guarded   {guarded}")
         _replace(target, made)
     print(f"bound     {len(bindings.unit.functions)} functions; REPORT.md says what was left out and why")
     if args.check:
@@ -70,22 +75,48 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _generator() -> tuple[Any, Any, type[Exception]]:
-    """Return the generator's modules: packed into the wheel, or beside the package in a checkout."""
+def _generator() -> Callable[[str], Any]:
+    """Return what imports the generator's modules: packed into the wheel, or beside it in a checkout."""
     from llama_ffi.errors import LlamaError
 
     for package in ("llama_ffi._bindgen", "bindgen"):
         try:
-            custom = importlib.import_module(f"{package}.custom")
+            importlib.import_module(f"{package}.custom")
         except ModuleNotFoundError as error:
             if error.name in ("pycparser", "cffi"):
                 raise LlamaError(
                     f"the generator needs {error.name}: pip install 'llama-ffi[bindgen]'"
                 ) from error
             continue
-        probe = importlib.import_module(f"{package}.probe")
-        return custom, probe, importlib.import_module(f"{package}.errors").BindgenError
+        return functools.partial(_module, package)
     raise LlamaError("this installation carries no generator; install llama-ffi from a wheel or a checkout")
+
+
+def _module(package: str, name: str) -> Any:
+    return importlib.import_module(f"{package}.{name}")
+
+
+def _guard(
+    generator: Callable[[str], Any], bindings: Any, root: Path, library: Path, made: Path
+) -> tuple[str | None, str]:
+    """Compile the guard for this library into ``made``; return its file's name, and what to say.
+
+    Without a guard everything works but the catching of failed assertions, so that none is no error.
+    """
+    from llama_ffi import libraries_at
+
+    libraries = libraries_at(library)
+    if "guard" in libraries:
+        return None, "by the guard that was built with the library"
+    package = Path(__file__).resolve().parents[1]
+    places = (package / "_guard", package.parent / "build_backends" / "native" / "guard")
+    sources = next(place for place in places if (place / "guard.cpp").is_file())
+    guard = generator("guard")
+    try:
+        count = guard.build_guard(bindings, root, package, sources, libraries, made)
+    except generator("errors").BindgenError as error:
+        return None, f"no: {error}"
+    return guard.guard_file(), f"{count} functions, by a library compiled for this one"
 
 
 def _try(folder: Path) -> str:

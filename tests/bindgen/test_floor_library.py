@@ -81,6 +81,18 @@ ctx.memory.seq_cp(0, 1, 0, -1)
 assert ctx.memory.seq_rm(0, 4, -1)
 assert (ctx.memory.seq_pos_max(0), ctx.memory.seq_pos_max(1)) == (3, len(said["tokens"]))
 
+# the guard that bind compiled for this library catches its assertions
+from llama_ffi._core import binding
+
+unsafe = binding.active().lib
+empty = unsafe.llama_sampler_chain_init(unsafe.llama_sampler_chain_default_params())
+try:
+    unsafe.llama_sampler_sample(empty, ctx.ptr, -1)
+except lf.errors.NativeAbortError as error:
+    assert "llama_sampler_sample failed an assertion" in str(error)
+else:
+    raise SystemExit("an empty chain selected something")
+
 # what is above the floor has its own error, and everything else goes on
 refused = {}
 for name, use in {
@@ -158,6 +170,7 @@ def test_bound_and_used(source: Path, library: Path, tmp_path: Path) -> None:
     bound = run("-m", "llama_ffi", "bind", *folders, f"--lib={library}", "--name=floor", "--check", **cache)
     assert bound.returncode == 0, bound.stderr
     assert "0 differences" in bound.stdout
+    assert "functions, by a library compiled for this one" in bound.stdout
     used = run("-c", USED, LLAMA_FFI_BINDINGS="floor", **cache)
     assert used.returncode == 0, used.stderr
     usual = run("-c", USUAL)

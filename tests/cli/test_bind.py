@@ -57,6 +57,57 @@ def test_bind_and_use(source: Path, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "bindings").iterdir()] == ["mine"], "something was left behind"
 
 
+GUARDED = """
+import llama_ffi as lf
+from llama_ffi._core import binding
+ctx = lf.Model.load(lf.tiny_model_path()).context(n_ctx=256)
+ctx.decode(lf.Batch.from_tokens([1, 2, 3]))
+lib = binding.active().lib
+chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+try:
+    lib.llama_sampler_sample(chain, ctx.ptr, -1)
+except lf.errors.NativeAbortError as error:
+    print(error)
+print(len(ctx.logits(-1)))
+"""
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """Our libraries under upstream's names, as somebody else's build has them: no manifest, no guard."""
+    from llama_ffi import library_paths
+
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    for key, path in library_paths().items():
+        if key != "guard":
+            (folder / path.name).symlink_to(path)  # what they call each other
+            (folder / f"lib{key}.so").symlink_to(path)
+    return folder
+
+
+def test_a_library_without_a_guard_gets_one(source: Path, foreign: Path, tmp_path: Path) -> None:
+    bound = run("bind", *includes(source), "--lib", str(foreign), "--name", "mine", cache=tmp_path)
+    assert (bound.returncode, bound.stderr) == (0, "")
+    assert "verified  tried out" in bound.stdout
+    assert "functions, by a library compiled for this one" in bound.stdout
+    env = {**os.environ, "LLAMA_FFI_CACHE": str(tmp_path), "LLAMA_FFI_BINDINGS": "mine"}
+    used = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True, env=env, cwd=ROOT)
+    assert used.returncode == 0, used.stderr
+    assert used.stdout.startswith("llama_sampler_sample failed an assertion: ")
+    assert int(used.stdout.splitlines()[-1]) > 1000, "the context goes on"
+
+
+def test_without_a_compiler_there_is_no_guard(source: Path, foreign: Path, tmp_path: Path) -> None:
+    arguments = ["bind", *includes(source), "--lib", str(foreign), "--name", "mine"]
+    bound = run(*arguments, cache=tmp_path, CXX="/nowhere/c++")
+    assert bound.returncode == 0, bound.stderr
+    assert "guarded   no: the C++ compiler /nowhere/c++ can't be run" in bound.stdout
+    written = run("generate", "Once", "-n", "4", "--temp", "0", cache=tmp_path, LLAMA_FFI_BINDINGS="mine")
+    assert written.returncode == 0, written.stderr
+    assert written.stdout.strip()
+
+
 def test_a_shifted_field_is_refused_and_nothing_is_kept(source: Path, tmp_path: Path) -> None:
     for folder in ("include", "ggml/include", "tools/mtmd"):
         (tmp_path / "fork" / folder).mkdir(parents=True)
