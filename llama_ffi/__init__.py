@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .backends import Device, available_backends, devices, library_info, library_paths
     from .batch import Batch
     from .context import Context
+    from .diagnosis import Finding, diagnose
     from .generation import Generation, generate
     from .memory import Memory
     from .model import Model
@@ -41,6 +42,7 @@ _HOME = {
     "Candidates": "sampler.candidates",
     "Context": "context",
     "Device": "backends",
+    "Finding": "diagnosis",
     "Generation": "generation",
     "Memory": "memory",
     "Model": "model",
@@ -53,6 +55,7 @@ _HOME = {
     "available_backends": "backends",
     "bindings_folder": "paths",
     "devices": "backends",
+    "diagnose": "diagnosis",
     "generate": "generation",
     "libraries_at": "paths",
     "library_info": "backends",
@@ -67,6 +70,7 @@ __all__ = [
     "Candidates",
     "Context",
     "Device",
+    "Finding",
     "Generation",
     "LlamaError",
     "Memory",
@@ -81,6 +85,7 @@ __all__ = [
     "available_backends",
     "bindings_folder",
     "devices",
+    "diagnose",
     "errors",
     "generate",
     "gguf",

@@ -25,7 +25,7 @@ class Functions:
         self._opened = opened
         self._home = home
         self._unavailable = unavailable
-        self._made_for = made_for
+        self.made_for = made_for
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -92,7 +92,7 @@ class Functions:
         """Return the half of a sentence that says which library meets which bindings, and what to do."""
         return (
             f"this library is {self.version()} (found via {self.found_via()}), the bindings are "
-            f"for {self._made_for}. Use a library of that version, or make bindings for this one with "
+            f"for {self.made_for}. Use a library of that version, or make bindings for this one with "
             f"`llama-ffi bind`"
         )
 
@@ -133,7 +133,7 @@ class Functions:
         close = difflib.get_close_matches(name, self._home, 3)
         hint = f"; did you mean {', '.join(close)}?" if close else ""
         raise AttributeError(
-            f"there is no function or constant {name!r} in the bindings for {self._made_for}{hint}"
+            f"there is no function or constant {name!r} in the bindings for {self.made_for}{hint}"
         )
 
 

@@ -123,7 +123,8 @@ def prove_layout(
             f"{libraries.files['llama']} (found via {libraries.found_via}) doesn't match the bindings: "
             f"{'; '.join(differences[:6])}. Make bindings for it with `llama-ffi bind`"
         )
-    doubtful, untried = len(indistinguishable(ffi)), len(DEFAULTS) - len(tried)
+    doubtful = len(indistinguishable(ffi, defaults_known=defaults_known))
+    untried = len(DEFAULTS) - len(tried)
     how = "end and default as" if defaults_known else "end as"
     return (
         f"tried out: {len(tried)} structs {how} in the bindings, {doubtful} pairs of fields look alike"
@@ -175,15 +176,14 @@ def prove_effect(ffi: Any, lib: Any, model: str | os.PathLike[str], libraries: L
         )
 
 
-def indistinguishable(ffi: Any) -> list[tuple[str, str, str]]:
+def indistinguishable(ffi: Any, *, defaults_known: bool = True) -> list[tuple[str, str, str]]:
     """Return (struct, field, field) for neighbours whose exchange none of the three questions shows."""
     pairs = []
     for struct, (_, defaults) in DEFAULTS.items():
+        known = defaults if defaults_known else {}
         fields = ffi.typeof(struct).fields
         for (left, a), (right, b) in itertools.pairwise(fields):
-            same = ffi.sizeof(a.type) == ffi.sizeof(b.type) and defaults.get(left, 0) == defaults.get(
-                right, 0
-            )
+            same = ffi.sizeof(a.type) == ffi.sizeof(b.type) and known.get(left, 0) == known.get(right, 0)
             shown = struct == "struct llama_context_params" and (left in _EFFECTS or right in _EFFECTS)
             if same and not shown:
                 pairs.append((struct.removeprefix("struct "), left, right))

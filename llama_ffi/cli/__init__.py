@@ -24,6 +24,7 @@ from .text import one_line
 COMMANDS = {
     "generate": "write a continuation of a prompt",
     "bind": "make bindings for another version or a fork of llama.cpp",
+    "doctor": "look at the installation and say what is wrong with it",
     "info": "show the library that is used, its devices, and a model's metadata",
 }
 

@@ -1,0 +1,210 @@
+"""What is installed, what runs, what doesn't, and what to do about it: the facts behind ``llama-ffi doctor``.
+
+Each topic is one function that yields findings; a new topic is a new function in :data:`TOPICS`. What goes
+wrong in a topic is its finding.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from ._core import binding, proof
+from .backends import devices
+from .errors import (
+    AbiMismatchError,
+    BindingsNotFoundError,
+    ForeignGgmlError,
+    LibraryLoadError,
+    LibraryNotFoundError,
+    LlamaError,
+)
+
+OK, NOTE, BAD = "ok", "note", "bad"
+"""What a finding's status can be: as it should be; worth knowing; broken."""
+
+CURES: dict[type[LlamaError], str] = {
+    LibraryNotFoundError: "correct or unset LLAMA_FFI_LIB; if it isn't set, install a wheel that carries the "
+    "library, or run `pip install .` in a checkout",
+    LibraryLoadError: "reinstall, or let LLAMA_FFI_LIB name a libllama that this system can load",
+    ForeignGgmlError: "import llama_ffi before the other package, or run the two in separate processes",
+    BindingsNotFoundError: "unset LLAMA_FFI_BINDINGS, or make the bindings again with `llama-ffi bind`",
+    AbiMismatchError: "unset LLAMA_FFI_LIB, or make bindings for this library: "
+    "`llama-ffi bind --include DIR --lib PATH --name mine`, then LLAMA_FFI_BINDINGS=mine",
+}
+"""What to do about an error of loading; the first class that fits."""
+
+
+class Finding(NamedTuple):
+    """One thing that :func:`diagnose` found."""
+
+    topic: str
+    """what it is about: "library", "guard", "functions" …"""
+    status: str
+    """"ok", "note" or "bad" """
+    text: str
+    """one sentence or fact"""
+    cure: str = ""
+    """what to do, "" if nothing needs to be done"""
+    details: tuple[str, ...] = ()
+    """further lines, for those who want to know all"""
+
+
+def diagnose() -> list[Finding]:
+    """Look at the installation, the library, its bindings, and whether a model runs.
+
+    The library is first loaded in a process of its own, so that one which ends the process is a finding too.
+
+    Returns:
+        the findings, in the order in which one thing depends on another.
+
+    Threads: any; loads the library.
+    """
+    findings: list[Finding] = []
+    for topic in TOPICS:
+        try:
+            findings.extend(topic())
+        except Exception as error:
+            name = topic.__name__.lstrip("_").replace("_", " ")
+            findings.append(Finding(name, BAD, f"{type(error).__name__}: {error}", _cure(error)))
+        if findings and findings[-1].topic == "loading" and findings[-1].status == BAD:
+            break  # everything below needs the library
+    return findings
+
+
+def _installation() -> Iterator[Finding]:
+    from . import __version__
+
+    system = f"{platform.system()} {platform.machine()}"
+    yield Finding(
+        "versions",
+        OK,
+        f"llama-ffi {__version__}, {platform.python_implementation()} {platform.python_version()}, {system}",
+    )
+    chosen = {name: value for name, value in sorted(os.environ.items()) if name.startswith("LLAMA_")}
+    if chosen:
+        text = ", ".join(f"{name}={value}" for name, value in chosen.items())
+        yield Finding("environment", NOTE, text)
+
+
+def _loading() -> Iterator[Finding]:
+    code = "import llama_ffi; llama_ffi.library_info()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=_environment())
+    if done.returncode < 0:
+        yield Finding(
+            "loading",
+            BAD,
+            f"loading the library ends the process ({signal.Signals(-done.returncode).name})",
+            "LLAMA_FFI_LIB or LLAMA_FFI_BINDINGS name something that doesn't fit this machine or each other; "
+            "unset them, or build the library here",
+        )
+        return
+    binding.active()
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment in which the child finds the package where this process has it."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    path = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root}
+
+
+def _library() -> Iterator[Finding]:
+    active = binding.active()
+    info = active.info
+    files = tuple(f"{key}: {path}" for key, path in info.libraries.files.items())
+    where = f"{info.libraries.files['llama']} (found via {info.found_via})"
+    yield Finding("library", OK, f"{proof.library_version(active)}: {where}", details=files)
+    yield Finding("bindings", OK, f"{info.bindings}: for {proof.made_for(active)}")
+
+
+def _verification() -> Iterator[Finding]:
+    active = binding.active()
+    if proof.by_manifest(active):
+        yield Finding("verified", OK, active.info.verified_by)
+        return
+    pairs = tuple(f"{struct}: {left} and {right}" for struct, left, right in proof.look_alikes(active))
+    yield Finding(
+        "verified",
+        NOTE,
+        f"{active.info.verified_by}. If two of a pair were exchanged in this library, nothing would show it",
+        "`llama-ffi bind --check` with the headers that this library was built from leaves nothing open",
+        pairs,
+    )
+
+
+def _guard() -> Iterator[Finding]:
+    active = binding.active()
+    if active.guard is not None:
+        yield Finding("guard", OK, "failed assertions of llama.cpp become errors")
+    elif os.environ.get("LLAMA_FFI_GUARD") == "0":
+        yield Finding("guard", NOTE, "switched off by LLAMA_FFI_GUARD=0: a failed assertion ends the process")
+    else:
+        yield Finding(
+            "guard",
+            NOTE,
+            "none for this library: a failed assertion of llama.cpp ends the process",
+            "`llama-ffi bind` compiles one, where there is a C++ compiler",
+        )
+
+
+def _functions() -> Iterator[Finding]:
+    active = binding.active()
+    missing = proof.missing_functions(active)
+    count = len(active.manifest.FUNCTIONS)
+    if not missing:
+        yield Finding("functions", OK, f"all {count} of the headers are in the libraries")
+    else:
+        yield Finding(
+            "functions",
+            NOTE,
+            f"{len(missing)} of {count} are not in the libraries; using one raises MissingFunctionError",
+            "use a library and headers of the same version",
+            tuple(missing),
+        )
+    features = proof.missing_features(active)
+    if features:
+        yield Finding(
+            "features",
+            NOTE,
+            f"{len(features)} can't be used with this llama.cpp",
+            "use a newer one",
+            tuple(f"{feature}: needs {', '.join(needs)}" for feature, needs in features.items()),
+        )
+
+
+def _devices() -> Iterator[Finding]:
+    found = devices()
+    names = ", ".join(f"{each.name} ({each.description})" for each in found)
+    yield Finding("devices", OK if found else BAD, names or "none: not even the CPU can compute")
+
+
+def _model() -> Iterator[Finding]:
+    from .generation import generate
+
+    pieces = list(generate("Once upon a time", max_tokens=4, temp=0.0))
+    if not pieces:
+        yield Finding("model", BAD, "the model that ships generates nothing", "reinstall the package")
+    yield Finding("model", OK, f"the model that ships goes on with {''.join(pieces)!r}")
+
+
+def _cure(error: Exception) -> str:
+    return next((cure for kind, cure in CURES.items() if isinstance(error, kind)), "")
+
+
+TOPICS: list[Callable[[], Iterator[Finding]]] = [
+    _installation,
+    _loading,
+    _library,
+    _verification,
+    _guard,
+    _functions,
+    _devices,
+    _model,
+]
+"""What is looked at, in this order."""
