@@ -1,20 +1,20 @@
 """A model's vocabulary: text to tokens and back.
 
-The vocabulary is borrowed: it lives inside the model's C object. Every function of it that takes a token
-id indexes an array with ``.at()``, whose exception would travel through C and end the process, so ids are
-checked here. Sizes come from a first call that says how much room is needed; nothing has a fixed length.
+The vocabulary is borrowed: it lives inside the model's C object. What it says about single tokens is in
+:mod:`llama_ffi.vocab_facts`. Sizes come from a first call that says how much room is needed; nothing has a
+fixed length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
 
-from ._core import arrays, binding, check, stack
+from ._core import arrays, check, stack
 from ._core import text as text_
 from ._core.handle import Handle
 from ._core.vocab_checks import TextChecks
-from .errors import TokenizeError, UnsupportedError
+from .errors import TokenizeError
+from .vocab_facts import VocabFacts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _INT32_MIN = -(2**31)
 
 
-class Vocab:
+class Vocab(VocabFacts):
     """The vocabulary of a :class:`Model`; obtained as ``model.vocab``.
 
     C: struct llama_vocab, borrowed from the model.
@@ -33,63 +33,21 @@ class Vocab:
     Threads: any number at a time; llama.cpp only reads it.
     """
 
-    __slots__ = (
-        "_checks",
-        "_ffi",
-        "_handle",
-        "_ids",
-        "_lib",
-        "_n_tokens",
-        "_pieces",
-        "_plain_pieces",
-        "_ptr",
-        "_type",
-    )
+    __slots__ = ("_checks", "_ids", "_pieces", "_plain_pieces", "_specials")
 
     def __init__(self, model: Handle, pointer: Any) -> None:
         """Made by :class:`Model`."""
-        active = binding.active()
-        self._ffi: Any = active.ffi
-        self._lib: Any = active.lib
-        self._handle = model
-        self._ptr = pointer
-        self._type = active.enum("llama_vocab_type")(self._lib.llama_vocab_type(pointer))
-        self._n_tokens = int(self._lib.llama_vocab_n_tokens(pointer))
+        super().__init__(model, pointer)
         self._pieces: dict[int, bytes] = {}
         self._plain_pieces: dict[int, bytes] = {}
         self._checks = TextChecks(self._ffi, self._lib, pointer, self._type.name, self._n_tokens)
         self._ids: Mapping[bytes, int] | None = None
-
-    def __len__(self) -> int:
-        return self._n_tokens
+        self._specials: list[Any] | None = None  # what llama_ffi.chat has looked up
 
     def __repr__(self) -> str:
         return (
             f"<llama_ffi.Vocab {self._type.name}, {self._n_tokens} tokens{', closed' * self._handle.closed}>"
         )
-
-    @property
-    def ptr(self) -> Any:
-        """Return the ``const struct llama_vocab *`` for raw calls: borrowed, valid while the model lives.
-
-        Raises:
-            ClosedError: the model is closed.
-        """
-        _ = self._handle.ptr
-        return self._ptr
-
-    @property
-    def type(self) -> Any:
-        """Return the kind of tokenizer, a ``VocabType`` (``NONE``: the model has no vocabulary).
-
-        C: llama_vocab_type
-        """
-        return self._type
-
-    @property
-    def n_tokens(self) -> int:
-        """How many tokens there are; ids are 0 to ``n_tokens - 1``. C: llama_vocab_n_tokens"""
-        return self._n_tokens
 
     # --- text to tokens ---
 
@@ -182,7 +140,7 @@ class Vocab:
 
         Arguments:
             tokens: token ids: a list, ``array('i')`` or numpy array.
-            remove_special: drop a BOS at the beginning and an EOS at the end.
+            remove_special: drop the BOS and the EOS that ``add_special`` would put there.
             unparse_special: render special tokens; False leaves them out.
 
         Returns:
@@ -264,146 +222,6 @@ class Vocab:
         piece = cache[number] = bytes(ffi.buffer(buffer, n_bytes))
         return piece
 
-    # --- one token ---
-
-    def text(self, token: SupportsIndex) -> str:
-        """Return a token as it is written in the vocabulary: ``▁the``, ``<0x0A>``, ``<|im_end|>``.
-
-        C: llama_vocab_get_text
-
-        Raises: as :meth:`piece`. Threads: any.
-        """
-        string: bytes = self._ffi.string(self._of(token, self._lib.llama_vocab_get_text))
-        return string.decode("utf-8", "replace")
-
-    def score(self, token: SupportsIndex) -> float:
-        """Return a token's score (SPM vocabularies: its merge priority).
-
-        C: llama_vocab_get_score
-
-        Raises: as :meth:`piece`. Threads: any.
-        """
-        return float(self._of(token, self._lib.llama_vocab_get_score))
-
-    def attr(self, token: SupportsIndex) -> Any:
-        """Return a token's attributes, a ``TokenAttr`` flag.
-
-        C: llama_vocab_get_attr
-
-        Raises: as :meth:`piece`. Threads: any.
-        """
-        return binding.active().enum("llama_token_attr")(self._of(token, self._lib.llama_vocab_get_attr))
-
-    def is_eog(self, token: SupportsIndex) -> bool:
-        """Return whether a token ends generation (EOS, end of turn, …).
-
-        C: llama_vocab_is_eog
-
-        Raises: as :meth:`piece`. Threads: any.
-        """
-        return bool(self._of(token, self._lib.llama_vocab_is_eog))
-
-    def is_control(self, token: SupportsIndex) -> bool:
-        """Return whether a token is a control token, which has no text of its own.
-
-        C: llama_vocab_is_control
-
-        Raises: as :meth:`piece`. Threads: any.
-        """
-        return bool(self._of(token, self._lib.llama_vocab_is_control))
-
-    # --- special tokens: an id, or None where the vocabulary has no such token ---
-
-    @property
-    def bos(self) -> int | None:
-        """The token that begins a text (in BERT's words: CLS). C: llama_vocab_bos"""
-        return self._special(self._lib.llama_vocab_bos)
-
-    @property
-    def eos(self) -> int | None:
-        """The token that ends a text. C: llama_vocab_eos"""
-        return self._special(self._lib.llama_vocab_eos)
-
-    @property
-    def eot(self) -> int | None:
-        """The token that ends a turn of a chat. C: llama_vocab_eot"""
-        return self._special(self._lib.llama_vocab_eot)
-
-    @property
-    def sep(self) -> int | None:
-        """The token between sentences. C: llama_vocab_sep"""
-        return self._special(self._lib.llama_vocab_sep)
-
-    @property
-    def nl(self) -> int | None:
-        """The token for a line feed. C: llama_vocab_nl"""
-        return self._special(self._lib.llama_vocab_nl)
-
-    @property
-    def pad(self) -> int | None:
-        """The token that fills up. C: llama_vocab_pad"""
-        return self._special(self._lib.llama_vocab_pad)
-
-    @property
-    def mask(self) -> int | None:
-        """The token that stands for an unknown one. C: llama_vocab_mask"""
-        return self._special(self._lib.llama_vocab_mask)
-
-    @property
-    def fim_pre(self) -> int | None:
-        """Fill in the middle: what comes before follows. C: llama_vocab_fim_pre"""
-        return self._special(self._lib.llama_vocab_fim_pre)
-
-    @property
-    def fim_suf(self) -> int | None:
-        """Fill in the middle: what comes after follows. C: llama_vocab_fim_suf"""
-        return self._special(self._lib.llama_vocab_fim_suf)
-
-    @property
-    def fim_mid(self) -> int | None:
-        """Fill in the middle: the gap begins. C: llama_vocab_fim_mid"""
-        return self._special(self._lib.llama_vocab_fim_mid)
-
-    @property
-    def fim_pad(self) -> int | None:
-        """Fill in the middle: padding. C: llama_vocab_fim_pad"""
-        return self._special(self._lib.llama_vocab_fim_pad)
-
-    @property
-    def fim_rep(self) -> int | None:
-        """Fill in the middle: a repository's name follows. C: llama_vocab_fim_rep"""
-        return self._special(self._lib.llama_vocab_fim_rep)
-
-    @property
-    def fim_sep(self) -> int | None:
-        """Fill in the middle: between files. C: llama_vocab_fim_sep"""
-        return self._special(self._lib.llama_vocab_fim_sep)
-
-    @property
-    def add_bos(self) -> bool:
-        """Whether ``add_special`` puts BOS in front. C: llama_vocab_get_add_bos"""
-        return bool(self._lib.llama_vocab_get_add_bos(self.ptr))
-
-    @property
-    def add_eos(self) -> bool:
-        """Whether ``add_special`` puts EOS at the end. C: llama_vocab_get_add_eos"""
-        return bool(self._lib.llama_vocab_get_add_eos(self.ptr))
-
-    @property
-    def add_sep(self) -> bool:
-        """Whether the model wants SEP between two texts. C: llama_vocab_get_add_sep"""
-        return bool(self._lib.llama_vocab_get_add_sep(self.ptr))
-
-    @property
-    def suppress_tokens(self) -> list[int]:
-        """The tokens that the model should never produce. C: llama_vocab_get_suppress_tokens"""
-        model = self._handle.ptr
-        count = self._ffi.new("int32_t *")
-        tokens = self._lib.llama_vocab_get_suppress_tokens(self._ptr, count)
-        result: list[int] = self._ffi.unpack(tokens, count[0]) if count[0] > 0 else []
-        del model
-        return result
-
     # --- for our other modules ---
 
     def _ids_of_pieces(self) -> Mapping[bytes, int]:
@@ -415,22 +233,3 @@ class Vocab:
             pieces.pop(b"", None)
             self._ids = pieces
         return self._ids
-
-    def _of(self, token: SupportsIndex, function: Callable[[Any, int], Any]) -> Any:
-        model = self._handle.ptr
-        self._check_vocab()
-        value = function(self._ptr, check.token(token, self._n_tokens))
-        del model
-        return value
-
-    def _special(self, function: Callable[[Any], int]) -> int | None:
-        model = self._handle.ptr
-        token = int(function(self._ptr))
-        del model
-        return token if token >= 0 else None
-
-    def _check_vocab(self) -> None:
-        if self._type.name == "NONE":
-            raise UnsupportedError(
-                "this model has no vocabulary, so it has no text either; use token ids as they are"
-            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -199,3 +200,126 @@ def test_a_model_without_a_vocabulary(source: Path, tmp_path: Path) -> None:
         ):
             with pytest.raises(UnsupportedError, match="no vocabulary"):
                 call()
+
+
+SPECIAL = ("bos", "eos", "eot", "sep", "nl", "pad", "mask")
+FIM = ("fim_pre", "fim_suf", "fim_mid", "fim_pad", "fim_rep", "fim_sep")
+
+
+@pytest.mark.parametrize(
+    ("name", "special", "fim"),
+    [
+        ("llama-spm", (1, 2, None, None, 13, None, None), (None,) * 6),
+        ("bert-bge", (101, None, None, 102, 0, 0, 103), (None, None, None, 0, None, None)),
+        ("nomic-bert-moe", (0, 2, None, 2, 0, 1, 250001), (None,) * 6),
+        (
+            "deepseek-coder",
+            (32013, 32014, 32014, None, 185, 32014, None),
+            (32016, 32015, 32017, *(None,) * 3),
+        ),
+        ("refact", (0, 0, 0, None, 203, None, None), (1, 3, 2, 4, 18, None)),
+    ],
+)
+def test_special_tokens(
+    source: Path, name: str, special: tuple[int | None, ...], fim: tuple[int | None, ...]
+) -> None:
+    with lf.Model.load(source / f"models/ggml-vocab-{name}.gguf", vocab_only=True) as model:
+        vocab = model.vocab
+        assert tuple(getattr(vocab, which) for which in SPECIAL) == special
+        assert tuple(getattr(vocab, which) for which in FIM) == fim
+        assert (vocab.add_bos, vocab.add_eos, vocab.add_sep) == {
+            "llama-spm": (True, False, False),
+            "bert-bge": (True, False, True),
+            "nomic-bert-moe": (True, True, False),
+            "deepseek-coder": (True, False, False),
+            "refact": (False, False, False),
+        }[name]
+
+
+def test_suppressed_tokens_come_from_the_metadata(source: Path, tmp_path: Path) -> None:
+    from llama_ffi.raw import ffi, lib
+
+    params = ffi.new("struct gguf_init_params *", {"no_alloc": True, "ctx": ffi.NULL})
+    gguf = lib.gguf_init_from_file(str(source / "models/ggml-vocab-llama-spm.gguf").encode(), params[0])
+    tokens = ffi.new("int32_t[]", [5, 300, 31_999])
+    key = b"tokenizer.ggml.suppress_tokens"
+    lib.gguf_set_arr_data(gguf, key, lib.GGUF_TYPE_INT32, tokens, 3)
+    path = tmp_path / "suppressed.gguf"
+    assert lib.gguf_write_to_file(gguf, str(path).encode(), True)
+    lib.gguf_free(gguf)
+    with lf.Model.load(path, vocab_only=True) as model:
+        assert model.vocab.suppress_tokens == [5, 300, 31_999]
+
+
+def test_attributes_of_all_tokens(spm: lf.Vocab) -> None:
+    attrs = spm.attrs()
+    assert len(attrs) == spm.n_tokens
+    for token in (0, 1, 2, 3, 300, 31_999):
+        assert lf.TokenAttr(attrs[token]) == spm.attr(token)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    text=st.text(max_size=60), add=st.booleans(), parse=st.booleans(), drop=st.booleans(), show=st.booleans()
+)
+def test_every_flag_means_what_it_says(
+    spm: lf.Vocab, bpe: lf.Vocab, text: str, add: bool, parse: bool, drop: bool, show: bool
+) -> None:
+    for vocab, mark in ((spm, "</s>"), (bpe, "<|im_end|>")):
+        mixed = text + mark
+        ids = vocab.tokenize(mixed, add_special=add, parse_special=parse)
+        assert (ids[:1] == [vocab.bos]) == (add and vocab.add_bos)
+        controls = [token for token in ids if vocab.is_control(token)]
+        assert len(controls) == (add and vocab.add_bos) + (parse * mixed.count(mark) or 0)
+        back = vocab.detokenize(ids, remove_special=drop, unparse_special=show)
+        assert (mark in back) == (show or not parse)
+        if vocab is spm:  # the one that adds a BOS, and drops only what it would add
+            assert back.startswith("<s>") == ((add and show and not drop) or text.startswith("<s>"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.binary(max_size=60))
+def test_any_bytes_are_taken_or_refused_by_name(bpe: lf.Vocab, data: bytes) -> None:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        with pytest.raises(InvalidArgumentError, match="UTF-8"):
+            bpe.tokenize(data)
+    else:
+        assert bpe.detokenize_bytes(bpe.tokenize(data, add_special=False)) == data
+
+
+@settings(max_examples=40, deadline=None)
+@given(text=st.text(st.characters(exclude_categories=[]), max_size=40))
+def test_surrogates_are_refused_and_everything_else_is_taken(bpe: lf.Vocab, text: str) -> None:
+    if any(0xD800 <= ord(char) < 0xE000 for char in text):
+        with pytest.raises(InvalidArgumentError, match="surrogate"):
+            bpe.tokenize(text)
+    else:
+        assert bpe.detokenize(bpe.tokenize(text, add_special=False)) == text
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.binary(max_size=40), cuts=st.lists(st.integers(0, 40), max_size=6))
+def test_the_decoder_joins_pieces_wherever_they_are_cut(data: bytes, cuts: list[int]) -> None:
+    decoder = lf.Utf8Decoder()
+    places = sorted({0, len(data), *(cut for cut in cuts if cut <= len(data))})
+    pieces = [data[a:b] for a, b in pairwise(places)]
+    assert "".join(map(decoder.feed, pieces)) + decoder.flush() == data.decode("utf-8", "replace")
+    assert decoder.feed(b"a") == "a"
+
+
+@pytest.mark.parametrize(
+    "which",
+    [pytest.param("words", marks=pytest.mark.slow), pytest.param("letters", marks=pytest.mark.slow), "bytes"],
+)
+def test_ten_megabytes(spm: lf.Vocab, bpe: lf.Vocab, which: str) -> None:
+    size = 10 * 2**20
+    text = {
+        "words": "Once upon a time, 12 times.\n" * (size // 28),
+        "letters": "ab" * (size // 2),
+        "bytes": "\0\x01é" * (size // 4),
+    }[which]
+    for vocab in (spm, bpe):
+        ids = vocab.tokenize(text, add_special=False, as_array=True)
+        assert vocab.detokenize(ids).removeprefix(" ") == text
