@@ -100,8 +100,6 @@ PENDING = frozenset(
         "llama_vocab_fim_pad",
         "llama_vocab_fim_rep",
         "llama_vocab_fim_sep",
-        "llama_chat_apply_template",
-        "llama_chat_builtin_templates",
         "llama_set_sampler",
         "llama_sampler_init",
         "llama_sampler_copy",

@@ -18,14 +18,16 @@ from . import errors
 from .errors import LlamaError
 
 if TYPE_CHECKING:
-    from . import gguf, log, raw, testing
+    from . import chat, gguf, log, raw, testing
     from ._core.binding import use
     from ._core.text import Utf8Decoder
     from .backends import Device, available_backends, devices, library_info, library_paths
     from .batch import Batch
+    from .chat import ChatReply, ChatSession, ChatStream, ask
     from .context import Context
     from .diagnosis import Finding, diagnose
     from .generation import Generation, generate
+    from .generation_loop import Timings, Usage
     from .memory import Memory
     from .model import Model
     from .paths import bindings_folder, libraries_at, tiny_model_path
@@ -40,6 +42,9 @@ __version__ = "0.1.0"
 _HOME = {
     "Batch": "batch",
     "Candidates": "sampler.candidates",
+    "ChatReply": "chat",
+    "ChatSession": "chat",
+    "ChatStream": "chat",
     "Context": "context",
     "Device": "backends",
     "Finding": "diagnosis",
@@ -50,8 +55,11 @@ _HOME = {
     "Sampler": "sampler",
     "SamplerChain": "sampler",
     "StateFile": "statefile",
+    "Timings": "generation_loop",
+    "Usage": "generation_loop",
     "Utf8Decoder": "_core.text",
     "Vocab": "vocab",
+    "ask": "chat",
     "available_backends": "backends",
     "bindings_folder": "paths",
     "devices": "backends",
@@ -63,11 +71,14 @@ _HOME = {
     "tiny_model_path": "paths",
     "use": "_core.binding",
 }
-_MODULES = frozenset({"gguf", "log", "raw", "testing"})
+_MODULES = frozenset({"chat", "gguf", "log", "raw", "testing"})
 
 __all__ = [
     "Batch",
     "Candidates",
+    "ChatReply",
+    "ChatSession",
+    "ChatStream",
     "Context",
     "Device",
     "Finding",
@@ -79,11 +90,15 @@ __all__ = [
     "Sampler",
     "SamplerChain",
     "StateFile",
+    "Timings",
+    "Usage",
     "Utf8Decoder",
     "Vocab",
     "__version__",
+    "ask",
     "available_backends",
     "bindings_folder",
+    "chat",
     "devices",
     "diagnose",
     "errors",

@@ -261,6 +261,10 @@ class TemplateError(LlamaError, ValueError):
     """The chat template is unknown, or can't render these messages."""
 
 
+class ChatTemplateError(TemplateError):
+    """The chat template is wrong, refuses the messages, or exceeds a limit; the message says which."""
+
+
 class AdapterError(LlamaError, ValueError):
     """The adapter could not be loaded, or doesn't fit the model."""
 

@@ -1,24 +1,18 @@
-"""The short way: a prompt in, pieces of text out, as they come.
-
-The loop is as tight as Python allows: one batch of one token that is refilled in place, functions and
-pieces looked up once, nothing allocated per token on the C side.
-"""
+"""The short way: a prompt in, pieces of text out, as they come."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
-from ._core import arrays, check
-from ._core.text import Utf8Decoder
-from .batch import Batch
+from ._core import arrays, check, stop_texts
 from .context import Context
 from .errors import ArgumentTypeError, BusyError, InvalidArgumentError, PromptTooLongError
+from .generation_loop import Progress, Timings, Usage, texts
 from .model import Model
 from .paths import tiny_model_path
 from .sampler import SamplerChain
-from .sampler.choosing import GREEDY
 
 
 def generate(
@@ -69,8 +63,8 @@ def generate(
     Returns:
         an iterator over pieces of text, with ``cancel()`` and ``close()``; each is valid text by itself:
         a character that is spread over tokens is held back until it is complete. It ends at a token that ends
-        generation, at max_tokens, at ``stop``, or when the context is full. Closing or dropping frees
-        everything.
+        generation, at max_tokens, at ``stop``, or when the context is full: ``finish_reason`` says which,
+        ``usage`` and ``timings`` what it took. Closing or dropping frees everything.
 
     Raises:
         PromptTooLongError: the prompt doesn't fit into the context.
@@ -81,9 +75,9 @@ def generate(
     Threads: one at a time per iterator; iterators on one model may run side by side.
     """
     most = check.integer("max_tokens", max_tokens, -1)
-    stops = _stops(stop)
+    stops = stop_texts.listed(stop)
     check.integer("n_ctx", n_ctx, 0)
-    chain = _chain(temp, top_k, top_p, min_p, seed) if sampler is None else sampler
+    chain = sampler_chain(temp, top_k, top_p, min_p, seed) if sampler is None else sampler
     if not isinstance(chain, SamplerChain):
         raise ArgumentTypeError(f"sampler must be a SamplerChain, not {type(chain).__name__}")
     own_model = not isinstance(model, Model)
@@ -93,18 +87,7 @@ def generate(
         loaded = Model.load(tiny_model_path() if model is None else model, n_gpu_layers=n_gpu_layers)
     try:
         tokens = _tokens(loaded, prompt, add_special, parse_special)
-        wanted = n_ctx or _room(loaded, len(tokens), most)
-        if n_ctx == 0 and len(tokens) > wanted:
-            raise PromptTooLongError(
-                f"the prompt has {len(tokens)} tokens; the model was trained with a context of {wanted}"
-            )
-        context = Context(loaded, n_ctx=wanted, n_batch=n_batch, n_ubatch=0, n_threads=n_threads)
-        if len(tokens) > context.n_ctx_seq:
-            raise PromptTooLongError(
-                f"the prompt has {len(tokens)} tokens, the context holds {context.n_ctx_seq}; use a larger "
-                "n_ctx"
-            )
-        _ = context.memory  # a model without one generates nothing
+        context = context_for(loaded, tokens, most, n_ctx=n_ctx, n_batch=n_batch, n_threads=n_threads)
     except BaseException:
         if own_model:
             loaded.close()
@@ -114,7 +97,36 @@ def generate(
         owned.append(chain)
     if own_model:
         owned.append(loaded)
-    return Generation(context, _text(context, chain, tokens, most, stops, special, owned), owned)
+    return Generation(context, chain, Progress(tokens), most, stops, special, owned)
+
+
+def context_for(
+    model: Model, tokens: list[int], most: int, *, n_ctx: int, n_batch: int, n_threads: int | None
+) -> Context:
+    """Return a context that holds the prompt and ``most`` tokens (-1: as many as the model was trained for).
+
+    Raises:
+        PromptTooLongError: the prompt doesn't fit.
+        UnsupportedError: the model has no memory, so it generates nothing.
+        ContextCreateError …: as :class:`Context`.
+    """
+    wanted = n_ctx or _room(model, len(tokens), most)
+    if n_ctx == 0 and len(tokens) > wanted:
+        raise PromptTooLongError(
+            f"the prompt has {len(tokens)} tokens; the model was trained with a context of {wanted}"
+        )
+    context = Context(model, n_ctx=wanted, n_batch=n_batch, n_ubatch=0, n_threads=n_threads)
+    try:
+        if len(tokens) > context.n_ctx_seq:
+            raise PromptTooLongError(
+                f"the prompt has {len(tokens)} tokens, the context holds {context.n_ctx_seq}; use a larger "
+                "n_ctx"
+            )
+        _ = context.memory
+    except BaseException:
+        context.close()
+        raise
+    return context
 
 
 class Generation:
@@ -123,13 +135,49 @@ class Generation:
     Threads: ``next()`` one at a time; ``cancel()`` any.
     """
 
-    __slots__ = ("__weakref__", "_context", "_owned", "_pieces")
+    __slots__ = ("__weakref__", "_context", "_owned", "_pieces", "_progress")
 
-    def __init__(self, context: Context, pieces: Generator[str, None, None], owned: list[Any]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        chain: SamplerChain,
+        progress: Progress,
+        most: int,
+        stops: list[str],
+        special: bool,
+        owned: list[Any],
+    ) -> None:
         """Made by :func:`generate`."""
         self._context = context
-        self._pieces = pieces
+        self._progress = progress
+        self._pieces = texts(context, chain, progress, most, stops, special, owned)
         self._owned = owned
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why it has ended; None while it goes on, after ``close()``, and after another error.
+
+        "stop": a token that ends generation, or a stop text; "length": max_tokens, or the context is full;
+        "cancelled": ``cancel()``.
+        """
+        return self._progress.finish_reason
+
+    @property
+    def usage(self) -> Usage:
+        """Return the tokens it took so far, a copy."""
+        progress = self._progress
+        return Usage(len(progress.tokens), len(progress.made), progress.cached)
+
+    @property
+    def timings(self) -> Timings:
+        """Return the time it took so far, a copy."""
+        progress = self._progress
+        return Timings(progress.first - progress.start, progress.last - progress.first)
+
+    @property
+    def tokens(self) -> list[int]:
+        """Return the tokens that were chosen so far, a copy."""
+        return self._progress.made.copy()
 
     def __iter__(self) -> Generation:
         return self
@@ -171,123 +219,10 @@ class Generation:
         self.close()
 
 
-def _text(
-    ctx: Context,
-    chain: SamplerChain,
-    tokens: list[int],
-    most: int,
-    stops: list[str],
-    special: bool,
-    owned: list[Any],
-) -> Generator[str, None, None]:
-    """Yield the text; close ``owned`` at the end, however it comes."""
-    try:
-        decoder = Utf8Decoder()
-        pieces = _pieces(ctx, chain, tokens, most, special)
-        if not stops:
-            for text in map(decoder.feed, pieces):
-                if text:
-                    yield text
-        else:
-            held = ""
-            for piece in pieces:
-                held += decoder.feed(piece)
-                text, held, done = _until(held, stops)
-                if text:
-                    yield text
-                if done:
-                    return
-            if held:
-                yield held
-        rest = decoder.flush()
-        if rest:
-            yield rest
-    finally:
-        for each in owned:
-            each.close()
-
-
-def _pieces(
-    ctx: Context, chain: SamplerChain, tokens: list[int], most: int, special: bool
-) -> Iterator[bytes]:
-    """Yield the bytes of one token after the other, without the one that ends generation."""
-    if most == 0:
-        return
-    position = _feed(ctx, tokens)
-    vocab = ctx.model.vocab
-    size = ctx.n_ctx_seq
-    known: dict[int, bytes | None] = {}
-    batch = Batch.from_tokens([0])
-    value = batch.ptr[0]
-    ids, positions = value.token, value.pos
-    chain_handle, ctx_handle = chain._handle, ctx._handle
-    sample, decode, outputs = chain._sample, ctx._decoder.one, ctx._outputs
-    greedy = chain._sample_c
-    left = most
-    with chain_handle as chain_ptr, ctx_handle as ctx_ptr:
-        token = sample(chain_ptr, ctx_ptr, outputs, -1)
-    while True:
-        try:
-            piece = known[token]
-        except KeyError:
-            piece = known[token] = None if vocab.is_eog(token) else vocab.piece(token, special)
-        if piece is None:
-            return
-        yield piece
-        left -= 1
-        if left == 0 or position >= size:
-            return
-        ids[0] = token
-        positions[0] = position
-        # nothing is held over the `yield`: meanwhile the chain is free for whoever owns it
-        with chain_handle as chain_ptr, ctx_handle as ctx_ptr:
-            decode(ctx_ptr, batch, value)
-            # what `sample` checks for a greedy chain, a row of logits, was there for the first token
-            if chain._plain is GREEDY:
-                token = greedy(chain_ptr, ctx_ptr, -1)
-            else:
-                token = sample(chain_ptr, ctx_ptr, outputs, -1)
-        position += 1
-
-
-def _feed(ctx: Context, tokens: list[int]) -> int:
-    """Decode the prompt in slices; return the position after it."""
-    if ctx.model.has_encoder:
-        ctx.encode(Batch.from_tokens(tokens, logits="all"))
-        first = ctx.model.decoder_start_token
-        tokens = [ctx.model.vocab.bos or 0 if first is None else first]
-    step = ctx.n_batch
-    for start in range(0, len(tokens), step):
-        part = tokens[start : start + step]
-        last = start + len(part) == len(tokens)
-        ctx.decode(Batch.from_tokens(part, pos0=start, logits="last" if last else None))
-    return len(tokens)
-
-
-def _until(text: str, stops: list[str]) -> tuple[str, str, bool]:
-    """Return (what can be yielded, what must be held back, whether a stop text was found)."""
-    ends = [at for at in (text.find(stop) for stop in stops) if at >= 0]
-    if ends:
-        return text[: min(ends)], "", True
-    longest = max(map(len, stops)) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        tail = text[-length:]
-        if any(stop.startswith(tail) for stop in stops):
-            return text[:-length], tail, False
-    return text, "", False
-
-
-def _stops(stop: str | Sequence[str] | None) -> list[str]:
-    if stop is None:
-        return []
-    stops = [stop] if isinstance(stop, str) else check.listed("stop", stop, "texts")
-    for each in stops:
-        if not isinstance(each, str):
-            raise ArgumentTypeError(f"stop must be text or a list of texts, not {type(each).__name__}")
-    return [each for each in stops if each]
-
-
-def _chain(temp: float, top_k: int, top_p: float, min_p: float, seed: SupportsIndex | None) -> SamplerChain:
+def sampler_chain(
+    temp: float, top_k: int, top_p: float, min_p: float, seed: SupportsIndex | None
+) -> SamplerChain:
+    """Return the usual chain for these options; see :func:`generate`."""
     temperature = check.real("temp", temp, 0.0, 1e6)
     best = check.integer("top_k", top_k, 0)
     mass = check.real("top_p", top_p, 0.0, 1.0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import model_memory
 from ._core import binding, logs, model_file
@@ -27,6 +27,8 @@ from .model_properties import ModelProperties
 from .vocab import Vocab
 
 if TYPE_CHECKING:
+    from .chat.messages import Message
+    from .chat.replies import ChatReply, ChatStream
     from .context import Context
     from .gguf import GgufContext
 
@@ -258,6 +260,49 @@ class Model(ModelProperties):
             return "<llama_ffi.Model, closed>"
         what = f"{self.arch}, vocabulary only" if self.vocab_only else self.desc
         return f"<llama_ffi.Model {what}: {self.path or 'in memory'}>"
+
+    @overload
+    def chat(
+        self, messages: Iterable[Message], *, stream: Literal[False] = False, **options: Any
+    ) -> ChatReply: ...
+
+    @overload
+    def chat(self, messages: Iterable[Message], *, stream: Literal[True], **options: Any) -> ChatStream: ...
+
+    def chat(
+        self, messages: Iterable[Message], *, stream: bool = False, **options: Any
+    ) -> ChatReply | ChatStream:
+        """Answer a chat.
+
+        C: llama_chat_apply_template, llama_decode, llama_sampler_sample
+
+        Arguments:
+            messages: what was said: dicts with ``role`` ("system", "user", "assistant", "tool") and
+                ``content``, see :func:`llama_ffi.chat.apply_template`.
+            stream: return an iterator over the answer's pieces instead of the whole answer.
+            template, tools, documents, limits: as for :func:`llama_ffi.chat.apply_template`.
+            options: what follows here.
+            variables: a dict of the template's own variables, ``{"enable_thinking": False}`` for example.
+            parse_special: recognise special tokens in messages, too; leave it off for text that you don't
+                trust.
+            max_tokens, temp, top_k, top_p, min_p, seed, sampler, stop, special, n_ctx, n_batch, n_threads:
+                as for :func:`llama_ffi.generate`; max_tokens is -1, until the context is full.
+
+        Returns:
+            a :class:`llama_ffi.ChatReply` with the text, the reason for its end and the tokens it took; or
+            with ``stream=True`` a :class:`llama_ffi.ChatStream` over pieces of text, whose ``reply`` is that.
+
+        Raises:
+            ChatTemplateError: no template, or it can't render these messages.
+            PromptTooLongError: the chat doesn't fit into the context.
+            InvalidArgumentError, ArgumentTypeError: a message or an option is wrong.
+            ContextCreateError, DecodeError, GrammarError …: as :func:`llama_ffi.generate`.
+
+        Threads: any; each call has a context of its own.
+        """
+        from .chat import replies  # like `context`: known inside of this method only
+
+        return replies.answer(self, messages, bool(stream), options)
 
     def context(self, **params: Any) -> Context:
         """Return a new context; ``params`` are those of :class:`Context`, by name."""
