@@ -112,7 +112,11 @@ class Adders:
         """Append :meth:`Sampler.dry`."""
         return self.add(Sampler.dry(vocab, multiplier, base, allowed_length, penalty_last_n, seq_breakers))
 
-    def add_logit_bias(self: Self, n_vocab: SupportsIndex, biases: Mapping[int, float]) -> Self:
+    def add_logit_bias(
+        self: Self,
+        n_vocab: SupportsIndex,
+        biases: Mapping[int, float] | tuple[Iterable[SupportsIndex], Iterable[float]],
+    ) -> Self:
         """Append :meth:`Sampler.logit_bias`."""
         return self.add(Sampler.logit_bias(n_vocab, biases))
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import Any, SupportsIndex
 
 from .._core import binding, check
-from ..errors import ArgumentTypeError
+from ..errors import ArgumentTypeError, InvalidArgumentError
 
 MAX_HISTORY = 1 << 24
 """Tokens that a sampler may remember; the memory for them is taken at once."""
+
+
+MAX_BIAS = 1e6
+"""More than any model's logits. Where llama.cpp sorts more than 128 candidates, it puts logits from 3.4e8 on
+behind all others; a temperature of 0.01 leaves this one below."""
+
+MIN_TEMP = 1e-6
+"""Leaves the logits that models compute below that too."""
 
 
 def seed_of_choice(value: SupportsIndex | None) -> int:
@@ -19,6 +27,16 @@ def seed_of_choice(value: SupportsIndex | None) -> int:
 def real(name: str, value: float, low: float = -3e38, high: float = 3e38) -> float:
     """Return a number that a float of C can hold."""
     return check.real(name, value, low, high)
+
+
+def temperature(value: float) -> float:
+    """Return a temperature: none so small that logits divided by it can't be sorted any more."""
+    number = real("t", value)
+    if 0.0 < number < MIN_TEMP:
+        raise InvalidArgumentError(
+            f"t is {number}; it must be 0 (only the most likely token), or at least {MIN_TEMP}"
+        )
+    return number
 
 
 def least(value: SupportsIndex) -> int:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
+MAX_LOGIT = 1e8
+"""Where llama.cpp sorts more than 128 candidates, it puts logits from 3.4e8 on behind all others."""
+
 ANY_TOKEN = 2**31
 """Where ids end if no vocabulary is known."""
 
@@ -246,17 +249,18 @@ def descends(rows: NDArray[Any]) -> bool:
 def check_rows(rows: NDArray[Any], who: str, n_vocab: int) -> None:
     """Raise unless every sampler of C survives these rows.
 
-    Sorting leaves its array on NaN, and +inf becomes NaN in a softmax; ids are looked up in tables.
+    Sorting leaves its array on NaN, and goes wrong on very large logits; +inf becomes NaN in a softmax; ids
+    are looked up in tables.
     """
     import numpy as np
 
     logits = rows["logit"]
     best = logits.max()
-    if not best < np.inf:
-        index = int(np.flatnonzero(~(logits < np.inf))[0])
+    if not best <= MAX_LOGIT:
+        index = int(np.flatnonzero(~(logits <= MAX_LOGIT))[0])
         raise SamplerError(
             f"{who}: the logit of token {int(rows['id'][index])} is {logits[index]}; samplers take "
-            f"numbers and -inf (forbidden)"
+            f"numbers up to {MAX_LOGIT:g} (certain) and -inf (forbidden)"
         )
     ids = rows["id"]
     if ids.min() < 0 or ids.max() >= n_vocab:

@@ -182,13 +182,16 @@ class Choosing(Owned):
 
         check.instance("candidates", candidates, Candidates)
         array = self._array
-        table = Table(self._ffi, len(candidates))
         n_vocab = self._n_vocab or ANY_TOKEN
         with self._handle as chain:
+            table = self._table
+            if table is None or table.count != len(candidates):
+                table = Table(self._ffi, len(candidates))
+            self._table = None
             is_sorted = candidates._to_c(table, n_vocab)
             array.data, array.size, array.selected, array.sorted = table.data, table.count, -1, is_sorted
             try:
-                self._apply_each(chain, table, n_vocab)
+                self._table = self._apply_each(chain, table, n_vocab)
             except BaseException:
                 self._forget_pending(chain)
                 raise

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, SupportsIndex, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 from .._core import binding, check
 from .._core import text as text_
-from ..errors import ArgumentTypeError, SamplerError
-from .arguments import MAX_HISTORY, real, vocabulary
+from ..errors import ArgumentTypeError, InvalidArgumentError, SamplerError
+from .arguments import MAX_BIAS, MAX_HISTORY, real, temperature, vocabulary
 from .base import Base
 from .kind import Kind
 
@@ -30,7 +30,7 @@ class Reshaping(Base):
 
         C: llama_sampler_init_temp
         """
-        return cls(binding.active().lib.llama_sampler_init_temp(real("t", t)), Kind("temp"))
+        return cls(binding.active().lib.llama_sampler_init_temp(temperature(t)), Kind("temp"))
 
     @classmethod
     def temp_ext(cls: type[S], t: float, delta: float = 0.0, exponent: float = 1.0) -> S:
@@ -38,7 +38,7 @@ class Reshaping(Base):
 
         C: llama_sampler_init_temp_ext
         """
-        args = (real("t", t), real("delta", delta, 0.0), real("exponent", exponent))
+        args = (temperature(t), real("delta", delta, 0.0), real("exponent", exponent))
         return cls(binding.active().lib.llama_sampler_init_temp_ext(*args), Kind("temp-ext", reorders=True))
 
     @classmethod
@@ -127,26 +127,45 @@ class Reshaping(Base):
         )
 
     @classmethod
-    def logit_bias(cls: type[S], n_vocab: SupportsIndex, biases: Mapping[int, float]) -> S:
+    def logit_bias(
+        cls: type[S],
+        n_vocab: SupportsIndex,
+        biases: Mapping[int, float] | tuple[Iterable[SupportsIndex], Iterable[float]],
+    ) -> S:
         """Add to the logits of some tokens; -inf forbids a token.
 
         C: llama_sampler_init_logit_bias
 
         Arguments:
             n_vocab: the size of the vocabulary.
-            biases: token id → what is added.
+            biases: {token: bias}, or (tokens, biases) as two lists or arrays of one length.
 
         Raises:
             TokenRangeError: a token is outside of [0, n_vocab).
-            InvalidArgumentError: a bias is NaN or +inf (add a large number instead).
+            InvalidArgumentError: a bias is NaN or above a million (llama.cpp sorts larger numbers wrongly; a
+                million makes a token certain), a token has two, or the arrays differ in length.
         """
         size = check.integer("n_vocab", n_vocab, 1)
-        if not isinstance(biases, Mapping):
-            raise ArgumentTypeError(f"biases must be a dict of token ids, not {type(biases).__name__}")
+        known = dict(biases.items() if isinstance(biases, Mapping) else _pairs(biases))
         ffi = binding.active().ffi
-        array = ffi.new("llama_logit_bias[]", len(biases))
-        for entry, (token, bias) in zip(array, biases.items(), strict=True):
+        array = ffi.new("llama_logit_bias[]", len(known))
+        for entry, (token, bias) in zip(array, known.items(), strict=True):
             entry.token = check.token(token, size)
-            entry.bias = check.real(f"the bias of token {token}", bias, high=3e38, finite=False)
-        pointer = binding.active().lib.llama_sampler_init_logit_bias(size, len(biases), array)
+            entry.bias = check.real(f"the bias of token {token}", bias, high=MAX_BIAS, finite=False)
+        pointer = binding.active().lib.llama_sampler_init_logit_bias(size, len(known), array)
         return cls(pointer, Kind("logit-bias", n_vocab=size))
+
+
+def _pairs(biases: Any) -> list[tuple[Any, Any]]:
+    if not isinstance(biases, tuple) or len(biases) != 2:
+        raise ArgumentTypeError(
+            f"biases must be a dict {{token: bias}} or (tokens, biases), not {type(biases).__name__}"
+        )
+    tokens = check.listed("the tokens of biases", biases[0], "token ids")
+    values = check.listed("biases", biases[1], "numbers")
+    if len(tokens) != len(values) or len(set(tokens)) != len(tokens):
+        raise InvalidArgumentError(
+            f"{len(tokens)} tokens ({len(set(tokens))} different ones) have {len(values)} biases; there must "
+            f"be one for each"
+        )
+    return list(zip(tokens, values, strict=True))

@@ -231,6 +231,7 @@ def test_an_exception_is_raised_by_the_call(ready: lf.Context, where: str, error
 BAD: dict[str, tuple[Callable[[lf.Candidates], object], dict[str, bool], str]] = {
     "NaN": (lambda c: c.logits.__setitem__(3, np.nan), {}, "logit of token 3 is nan"),
     "+inf": (lambda c: c.logits.__setitem__(4, np.inf), {}, "logit of token 4 is inf"),
+    "too large": (lambda c: c.logits.__setitem__(4, 1e9), {}, "numbers up to 1e\\+08"),
     "unknown id": (lambda c: c.ids.__setitem__(0, 32_000), {}, "id 32000; ids are 0 to 31999"),
     "negative id": (lambda c: c.ids.__setitem__(0, -7), {}, "id -7"),
     "selects unasked": (lambda c: setattr(c, "selected", 1), {}, "selects=True"),

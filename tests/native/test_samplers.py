@@ -112,6 +112,8 @@ def test_a_clone_goes_on_where_the_original_is(ready: lf.Context) -> None:
 
 def test_bias_and_penalties_change_the_choice(ready: lf.Context) -> None:
     best = int(ready.logits().argmax())
+    arrays = (np.array([best]), np.array([-np.inf], np.float32))
+    assert lf.SamplerChain().add_logit_bias(32_000, arrays).add_greedy().sample(ready) != best
     forbidden = lf.SamplerChain().add_logit_bias(32_000, {best: float("-inf")}).add_greedy()
     assert forbidden.sample(ready) != best
     penalized = lf.SamplerChain().add_penalties(32_000, 64, 1.0, 0.0, 100.0).add_greedy()
