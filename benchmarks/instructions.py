@@ -30,6 +30,7 @@ def run_loops(model: Path, tokens: int) -> None:
     for name in LOOPS:
         loop = loops.by_name(name)
         loop(tokens)
+        loop(3 * tokens)
         count("warm-up")
         loop(tokens)
         count(f"{name} few")

@@ -44,13 +44,16 @@ class Batch:
         "__weakref__",
         "_c",
         "_capacity",
-        "_coupled",
+        "_count",
+        "_end",
         "_ffi",
         "_lock",
         "_n_outputs",
         "_n_seq_max",
+        "_plain",
         "_seqs",
         "_struct",
+        "_value",
     )
 
     def __init__(self, capacity: int, n_seq_max: int = 1) -> None:
@@ -59,8 +62,9 @@ class Batch:
         self._capacity = capacity = check.integer("capacity", capacity, 1)
         self._n_seq_max = n_seq_max = check.integer("n_seq_max", n_seq_max, 1, _MAX_SEQ)
         self._lock = BusyLock()
-        self._coupled = False
-        self._n_outputs = 0  # counted while filling: nothing per token is left to the decode
+        # counted while filling: nothing per token is left to the decode
+        self._count = self._n_outputs = self._end = 0
+        self._plain = False  # it has tokens, each of one sequence
         try:
             tokens = ffi.new("llama_token[]", capacity)
             positions = ffi.new("llama_pos[]", capacity)
@@ -78,9 +82,10 @@ class Batch:
         struct = ffi.new("struct llama_batch *")
         struct.token, struct.pos, struct.n_seq_id, struct.seq_id, struct.logits = self._c
         self._struct = struct
+        self._value = struct[0]
 
     def __len__(self) -> int:
-        return int(self._struct.n_tokens)
+        return self._count
 
     def __repr__(self) -> str:
         return f"<llama_ffi.Batch {len(self)} of {self._capacity} tokens>"
@@ -102,7 +107,10 @@ class Batch:
 
     @property
     def ptr(self) -> Any:
-        """Return the ``struct llama_batch *`` for raw calls; its arrays live as long as this object."""
+        """Return the ``struct llama_batch *`` for raw calls; its arrays live as long as this object.
+
+        Read it there, but fill it by the methods: what they count, the safe calls go by.
+        """
         return self._struct
 
     # --- filling ---
@@ -160,7 +168,7 @@ class Batch:
         self._lock.enter("batch")
         try:
             ids, positions, counts, _pointers, outputs = self._c
-            self._struct.n_tokens = 0
+            self._resize(0)
             if count:
                 ffi.memmove(ids, view, 4 * count)
                 ffi.memmove(positions, array("i", range(first, first + count)), 4 * count)
@@ -168,9 +176,10 @@ class Batch:
                 row = array("i", [sequence] + [0] * (step - 1)) * count
                 ffi.memmove(self._seqs, row, 4 * count * step)
                 ffi.memmove(outputs, flags, count)
-            self._coupled = False
+            self._plain = count > 0
             self._n_outputs = count - flags.count(0)
-            self._struct.n_tokens = count
+            self._end = first + count
+            self._resize(count)
         finally:
             self._lock.leave()
 
@@ -209,7 +218,7 @@ class Batch:
             )
         self._lock.enter("batch")
         try:
-            index = int(self._struct.n_tokens)
+            index = self._count
             if index >= self._capacity:
                 raise InvalidArgumentError(f"the batch is full: its capacity is {self._capacity} tokens")
             ids, positions, counts, pointers, outputs = self._c
@@ -220,10 +229,10 @@ class Batch:
             for offset, each in enumerate(sequences):
                 row[offset] = each
             outputs[index] = 1 if logits else 0
-            if len(set(sequences)) > 1:
-                self._coupled = True
+            self._plain = (self._plain or not index) and len(set(sequences)) == 1
             self._n_outputs += bool(logits)
-            self._struct.n_tokens = index + 1
+            self._end = max(self._end, position + 1)
+            self._resize(index + 1)
         finally:
             self._lock.leave()
         return self
@@ -234,10 +243,13 @@ class Batch:
         Threads: one at a time.
         """
         self._lock.enter("batch")
-        self._struct.n_tokens = 0
-        self._coupled = False
-        self._n_outputs = 0
+        self._resize(0)
+        self._n_outputs = self._end = 0
+        self._plain = False
         self._lock.leave()
+
+    def _resize(self, count: int) -> None:
+        self._count = self._struct.n_tokens = count
 
     # --- looking ---
 

@@ -133,12 +133,13 @@ class Context(Owned):
                 "only the vocabulary of this model is loaded (vocab_only=True); a context needs weights"
             )
         params = context_params(active, limits.facts(model), **options)
-        cancel = active.ffi.new("unsigned char[1]")
+        cancel = bytearray(1)
+        cancel_c = active.ffi.from_buffer("unsigned char[]", cancel)  # keeps it where it is
         if active.guard is not None:
             params.abort_callback = active.ffi.cast(
                 "ggml_abort_callback", active.guard.function("llama_ffi_cancelled")
             )
-            params.abort_callback_data = cancel
+            params.abort_callback_data = cancel_c
         with logs.capture() as lines:
             pointer = lib.llama_init_from_model(parent, params[0])
         if pointer == active.NULL:
@@ -146,7 +147,13 @@ class Context(Owned):
         self._ffi: Any = active.ffi
         self._lib: Any = lib
         self._handle = Handle(
-            active.ffi, pointer, lib.llama_free, "context", keep=[parent], exclusive=True, cancel=cancel
+            active.ffi,
+            pointer,
+            lib.llama_free,
+            "context",
+            keep=[parent, cancel_c],
+            exclusive=True,
+            cancel=cancel,
         )
         self.model = model
         self._options: dict[str, Any] = options
@@ -174,7 +181,7 @@ class Context(Owned):
                 recurrent=not known.keeps_all,
                 shifts=params.type_k in (lib.GGML_TYPE_F16, lib.GGML_TYPE_F32),
             )
-            self._memory = Memory(self._handle, lib.llama_get_memory(pointer), shape)
+            self._memory = Memory(self._handle, lib.llama_get_memory(pointer), shape, self._decoder)
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else ""
@@ -214,7 +221,22 @@ class Context(Owned):
 
         Threads: one call at a time. The GIL is released while C computes.
         """
-        self._compute(batch, encoding=False)
+        if not isinstance(batch, Batch):
+            raise _no_batch(batch)
+        handle, busy = self._handle, batch._lock
+        rlock = busy.rlock
+        if rlock._is_owned() or not rlock.acquire(False):
+            busy.enter("batch")
+        try:
+            ctx = handle.enter()
+            try:
+                self._decoder.decode(ctx, batch)
+            except BaseException as error:
+                handle.leave(error)
+                raise
+            handle.leave()
+        finally:
+            busy.leave()
 
     def encode(self, batch: Batch) -> None:
         """Run the encoder over a batch: all of an encoder-only model, the first half of an encoder–decoder.
@@ -229,20 +251,14 @@ class Context(Owned):
         """
         if not self._limits.encodes and self._memory is not None:
             raise UnsupportedError(f"{self.model.arch!r} models have no encoder; use decode()")
-        self._compute(batch, encoding=True)
-
-    def _compute(self, batch: Batch, *, encoding: bool) -> None:
         if not isinstance(batch, Batch):
-            raise ArgumentTypeError(
-                f"batch must be a Batch, not {type(batch).__name__}; Batch.from_tokens() makes one"
-            )
-        lock = batch._lock
-        lock.enter("batch")
+            raise _no_batch(batch)
+        batch._lock.enter("batch")
         try:
             with self._handle as ctx:
-                self._decoder.compute(ctx, batch, encoding=encoding)
+                self._decoder.encode(ctx, batch)
         finally:
-            lock.leave()
+            batch._lock.leave()
 
     def cancel(self) -> None:
         """Make the running decode stop with CancelledError, or the next one if none is running.
@@ -433,3 +449,9 @@ class Context(Owned):
         """
         with self._handle as ctx:
             self._lib.llama_synchronize(ctx)
+
+
+def _no_batch(value: object) -> ArgumentTypeError:
+    return ArgumentTypeError(
+        f"batch must be a Batch, not {type(value).__name__}; Batch.from_tokens() makes one"
+    )

@@ -30,11 +30,29 @@ _OK, _NO_SLOT, _ABORTED, _INVALID = 0, 1, 2, -1
 
 
 class Decoder:
-    """Makes the calls for one context. Its methods are called inside the context's handle."""
+    """Makes the calls for one context. Its methods are called inside the context's handle.
 
-    __slots__ = ("_cancel", "_decode", "_encode", "_encoded", "_ffi", "_lib", "_limits", "_outputs")
+    Arguments:
+        cancel: the byte that ``cancel()`` sets.
+    """
 
-    def __init__(self, ffi: Any, lib: Any, limits: Limits, outputs: Outputs, cancel: Any) -> None:
+    __slots__ = (
+        "_cancel",
+        "_decode",
+        "_encode",
+        "_encoded",
+        "_ffi",
+        "_lib",
+        "_limits",
+        "_outputs",
+        "_room",
+        "copy_pending",
+    )
+
+    copy_pending: bool
+    """a sequence was copied to a stream of its own, which C does when it decodes next"""
+
+    def __init__(self, ffi: Any, lib: Any, limits: Limits, outputs: Outputs, cancel: bytearray) -> None:
         self._ffi = ffi
         self._lib = lib
         self._decode: Any = lib.llama_decode
@@ -43,76 +61,107 @@ class Decoder:
         self._outputs = outputs
         self._cancel = cancel
         self._encoded = False
+        self.copy_pending = False
+        self._measure()
 
-    def compute(self, ctx: Any, batch: Batch, *, encoding: bool) -> None:
-        """Check, decode or encode, and undo what was done if it fails."""
-        struct, outputs, limits = batch._struct, self._outputs, self._limits
-        count = struct.n_tokens
-        embedding = encoding or outputs.embeddings_enabled or not limits.has_memory
-        rows = count if embedding else batch.n_outputs
-        check(limits, batch, count, rows, encoding=encoding, encoded=self._encoded, embedding=embedding)
-        outputs.begin(rows)
-        if encoding:
-            self._run(ctx, batch, [(0, struct[0])], rows, self._encode, "encode")
-            self._encoded = True
-        elif count <= limits.n_ubatch:
-            self._run(ctx, batch, [(0, struct[0])], rows, self._decode, "decode")
-        else:
-            parts = slices(self._ffi, limits, batch, count, embedding)
-            self._run(ctx, batch, parts, rows, self._decode, "decode")
+    def _measure(self) -> None:
+        """Find how many tokens a batch may have in which nothing is left to look at; 0 = look at each."""
+        limits = self._limits
+        usual = limits.has_memory and limits.position_limit == NO_LIMIT and not self.copy_pending
+        if limits.encodes_first and not self._encoded:
+            usual = False
+        self._room = min(limits.n_batch, limits.n_ubatch, limits.n_outputs_max) if usual else 0
 
-    def one(self, ctx: Any, batch: Batch, value: Any) -> None:
-        """Decode a batch of one token whose form is known to be right.
+    def note_copy(self) -> None:
+        """Note that C will copy a sequence when it decodes next."""
+        self.copy_pending = True
+        self._room = 0
 
-        The short form of ``compute``, for a loop that does it once per token.
+    def decode(self, ctx: Any, batch: Batch) -> None:
+        """Decode a batch.
+
+        Programs do it once per token. So what is usual takes the short way: a batch so small that no check
+        applies to it and one call takes it, nothing borrowed, nobody who wants to cancel. ``_compute`` is the
+        long way for everything.
         """
-        outputs = self._outputs
-        outputs.begin(1)
-        if self._cancel[0]:
-            self._run(ctx, batch, [(0, value)], 1, self._decode, "decode")
+        count, outputs, decode = batch._count, self._outputs, self._decode
+        rows = count if outputs.embeddings_enabled else batch._n_outputs
+        if count > self._room or not batch._plain or rows > outputs.calm or self._cancel[0]:
+            self._compute(ctx, batch)
             return
-        mark = logs.position()
+        outputs.rows = -1
+        mark = logs.written
         try:
-            code = self._decode(ctx, value)
+            code = decode(ctx, batch._value)
+            if code or logs.struck:
+                self._look(ctx, batch, code, mark, "decode", changed=False)
+            outputs.first = 0
+            outputs.rows = rows
         except LlamaError:
-            raise  # aborted inside C: nothing more may be asked of this context
-        except BaseException:
-            undo(self._lib, ctx, batch, True)
             raise
-        if code:
-            self._cancel[0] = 0
-            lines = logs.since(mark)
-            raise failure(self._lib, ctx, self._limits, batch, code, lines, changed=False, name="decode")
-        outputs.valid = True
+        except BaseException:
+            self._undo_all(ctx, batch, True)
+            raise
 
-    def _run(
-        self, ctx: Any, batch: Batch, parts: list[tuple[int, Any]], rows: int, call: Any, name: str
-    ) -> None:
+    def encode(self, ctx: Any, batch: Batch) -> None:
+        """Run the encoder over a batch."""
+        count, limits = batch._count, self._limits
+        check(limits, batch, count, count, encoding=True, encoded=True, embedding=True)
+        self._outputs.begin(count)
+        self._run(ctx, batch, [(0, batch._value)], count, "encode")
+        self._encoded = True
+        self._measure()
+
+    def _compute(self, ctx: Any, batch: Batch) -> None:
+        limits, count = self._limits, batch._count
+        embedding = self._outputs.embeddings_enabled or not limits.has_memory
+        rows = count if embedding else batch._n_outputs
+        check(limits, batch, count, rows, encoding=False, encoded=self._encoded, embedding=embedding)
+        self._outputs.begin(rows)
+        parts = [(0, batch._value)]
+        if count > limits.n_ubatch:
+            parts = slices(self._ffi, limits, batch, count, embedding)
+        self._run(ctx, batch, parts, rows, "decode")
+        if self.copy_pending:
+            self.copy_pending = False
+            self._measure()
+
+    def _run(self, ctx: Any, batch: Batch, parts: list[tuple[int, Any]], rows: int, name: str) -> None:
         """Make the calls of one decode; undo all of them if one fails or a signal arrives between them."""
+        call = self._encode if name == "encode" else self._decode
         has_memory = self._limits.has_memory and name == "decode"
         changed = False
+        logs.reraise()
         try:
             for _first, part in parts:
                 if self._cancel[0]:
                     self._cancel[0] = 0
                     rest = undo(self._lib, ctx, batch, changed and has_memory)
                     raise CancelledError(f"{name} was cancelled; {rest}", code=_ABORTED)
-                mark = logs.position()
+                mark = logs.written
                 code = call(ctx, part)
-                if code:
-                    self._cancel[0] = 0
-                    lines = logs.since(mark)
-                    raise failure(
-                        self._lib, ctx, self._limits, batch, code, lines, changed=changed, name=name
-                    )
+                if code or logs.struck:
+                    self._look(ctx, batch, code, mark, name, changed=changed)
                 changed = True
             self._outputs.end(parts[-1][0], rows)
         except LlamaError:
             raise
-        except BaseException:  # Ctrl-C, or what a log handler raised: as if the call had not been made
-            self._outputs.valid = False
-            undo(self._lib, ctx, batch, has_memory)
+        except BaseException:
+            self._undo_all(ctx, batch, has_memory)
             raise
+
+    def _look(self, ctx: Any, batch: Batch, code: int, mark: int, name: str, *, changed: bool) -> None:
+        """Raise what a call of C ended with: its failure, or what a log handler raised meanwhile."""
+        if code:
+            self._cancel[0] = 0
+            lines = logs.since(mark)
+            raise failure(self._lib, ctx, self._limits, batch, code, lines, changed=changed, name=name)
+        logs.reraise()
+
+    def _undo_all(self, ctx: Any, batch: Batch, has_memory: bool) -> None:
+        """After Ctrl-C, or what a log handler raised: make it as if the call had not been made."""
+        self._outputs.invalidate()
+        undo(self._lib, ctx, batch, has_memory)
 
 
 def check(
@@ -135,11 +184,11 @@ def check(
         raise InvalidBatchError(
             f"the batch wants {rows} outputs, the context makes {limits.n_outputs_max} (n_outputs_max)"
         )
-    if batch._coupled and limits.separate_streams:
+    if not batch._plain and limits.separate_streams:
         raise InvalidBatchError("a token of several sequences needs a context made with kv_unified=True")
-    if limits.position_limit != NO_LIMIT and max(batch.positions) >= limits.position_limit:
+    if batch._end > limits.position_limit:
         raise InvalidBatchError(
-            f"position {max(batch.positions)}: this model has learned the positions 0 to "
+            f"position {batch._end - 1}: this model has learned the positions 0 to "
             f"{limits.position_limit - 1} only"
         )
     if limits.encodes_first and not encoding and not encoded:

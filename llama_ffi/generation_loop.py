@@ -111,13 +111,12 @@ def _pieces(
         return
     position = _feed(ctx, progress.tokens, progress.cached)
     vocab = ctx.model.vocab
-    size = ctx.n_ctx_seq
+    size = min(ctx.n_ctx_seq, ctx._limits.position_limit)
     known: dict[int, bytes | None] = {}
     batch = Batch.from_tokens([0])
-    value = batch.ptr[0]
-    ids, positions = value.token, value.pos
+    ids, positions = batch.ptr.token, batch.ptr.pos
     chain_handle, ctx_handle = chain._handle, ctx._handle
-    sample, decode, outputs = chain._sample, ctx._decoder.one, ctx._outputs
+    sample, decode, outputs = chain._sample, ctx._decoder.decode, ctx._outputs
     greedy = chain._sample_c
     left = most
     with chain_handle as chain_ptr, ctx_handle as ctx_ptr:
@@ -142,9 +141,10 @@ def _pieces(
         yield piece
         ids[0] = token
         positions[0] = position
+        batch._end = position + 1
         # nothing is held over the `yield`: meanwhile the chain is free for whoever owns it
         with chain_handle as chain_ptr, ctx_handle as ctx_ptr:
-            decode(ctx_ptr, batch, value)
+            decode(ctx_ptr, batch)
             # what `sample` checks for a greedy chain, a row of logits, was there for the first token
             if chain._plain is GREEDY:
                 token = greedy(chain_ptr, ctx_ptr, -1)

@@ -42,10 +42,11 @@ class Memory:
     Threads: one call at a time on a context and its memory together (BusyError otherwise).
     """
 
-    __slots__ = ("_handle", "_lib", "_ptr", "_shape")
+    __slots__ = ("_decoder", "_handle", "_lib", "_ptr", "_shape")
 
-    def __init__(self, context: Handle, pointer: Any, shape: Shape) -> None:
+    def __init__(self, context: Handle, pointer: Any, shape: Shape, decoder: Any) -> None:
         """Made by :class:`Context`."""
+        self._decoder = decoder
         self._handle = context
         self._ptr = pointer
         self._shape = shape
@@ -63,6 +64,14 @@ class Memory:
         """
         _ = self._handle.ptr
         return self._ptr
+
+    @property
+    def copy_pending(self) -> bool:
+        """Whether a :meth:`seq_cp` waits for the next decode, as copies between streams do.
+
+        Until then the memory can't be saved: C would write what the sequence was before.
+        """
+        return bool(self._decoder.copy_pending)
 
     @property
     def can_shift(self) -> bool:
@@ -175,6 +184,8 @@ class Memory:
                     )
                 )
             lib.llama_memory_seq_cp(memory, source, target, first, end)
+            if self._shape.separate_streams and high >= 0:
+                self._decoder.note_copy()
 
     def seq_keep(self, seq_id: SupportsIndex) -> None:
         """Forget every other sequence.

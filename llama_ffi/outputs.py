@@ -26,18 +26,25 @@ class Outputs:
     __slots__ = (
         "_capacity",
         "_ffi",
-        "_first",
         "_lib",
         "_logits_ith",
-        "_rows",
         "borrows",
+        "calm",
         "embeddings_enabled",
+        "first",
         "n_embd",
         "n_scores",
         "n_vocab",
         "pooled",
-        "valid",
+        "rows",
     )
+
+    rows: int
+    """how many the last decode made; -1 = there are none to read"""
+    first: int
+    """index of the token, in the last batch, from which on its tokens have outputs"""
+    calm: int
+    """a decode of at most so many rows touches nothing that is borrowed; any other must ``begin``"""
 
     def __init__(
         self, ffi: Any, lib: Any, *, n_vocab: int, n_embd: int, n_scores: int, n_seq_max: int, pooled: str
@@ -45,16 +52,24 @@ class Outputs:
         self._ffi = ffi
         self._lib = lib
         self._logits_ith: Callable[[Any, int], Any] = lib.llama_get_logits_ith
-        self._capacity = n_seq_max  # what libllama reserves at first
-        self._first = 0
-        self._rows = 0
+        self._capacity = self.calm = n_seq_max  # what libllama reserves at first
+        self.first = 0
+        self.rows = -1
         self.borrows = Borrows()
         self.embeddings_enabled = False
         self.n_vocab = n_vocab
         self.n_embd = n_embd
         self.n_scores = n_scores
         self.pooled = pooled
-        self.valid = False
+
+    @property
+    def valid(self) -> bool:
+        """Whether the outputs of the last decode can be read."""
+        return self.rows >= 0
+
+    def invalidate(self) -> None:
+        """Note that what C holds is not, or no longer, the outcome of a decode."""
+        self.rows = -1
 
     def begin(self, rows: int) -> None:
         """Prepare for a decode of ``rows`` outputs; what was there is no longer valid.
@@ -66,14 +81,13 @@ class Outputs:
             self.borrows.refuse_call("decode()")
         if rows > self._capacity:
             self.borrows.refuse_move(f"a decode with {rows} outputs, more than any before,")
-            self._capacity = rows
-        self.valid = False
+            self._capacity = self.calm = rows
+        self.rows = -1
 
     def end(self, first: int, rows: int) -> None:
         """Note that a decode succeeded: its outputs belong to the tokens from index ``first`` on."""
-        self._first = first
-        self._rows = rows
-        self.valid = True
+        self.first = first
+        self.rows = rows
 
     def switch_embeddings(self, enabled: bool) -> None:
         """Note that embeddings are made from now on, or no longer.
@@ -82,7 +96,7 @@ class Outputs:
             BorrowedError: a view exists; the buffer would be laid out anew.
         """
         self.borrows.refuse_move("switching embeddings")
-        self._capacity = 0
+        self._capacity = self.calm = 0
         self.embeddings_enabled = enabled
 
     def row(self, ctx: Any, index: int) -> tuple[Any, int]:
@@ -91,8 +105,8 @@ class Outputs:
         Raises:
             NoOutputsError: there is none at ``index``.
         """
-        if self.valid:
-            place = index if index < 0 else index - self._first
+        if self.rows >= 0:
+            place = index if index < 0 else index - self.first
             if place < 0 <= index:  # a token of an earlier slice of the batch
                 raise self._none("logits", index)
             row = self._logits_ith(ctx, place)
@@ -107,21 +121,24 @@ class Outputs:
     @contextmanager
     def borrow(self, ctx: Any) -> Iterator[NDArray[np.float32]]:
         """Show all rows of logits, (n_outputs, n_vocab); decoding is forbidden inside."""
-        if not self.valid or not self._rows:
+        if self.rows <= 0:
             raise self._none("logits", -1)
-        rows = self.borrows.floats(self._ffi, ctx, self._lib.llama_get_logits(ctx), self._rows, self.n_vocab)
+        rows = self.borrows.floats(self._ffi, ctx, self._lib.llama_get_logits(ctx), self.rows, self.n_vocab)
         self.borrows.open += 1
+        self.calm = -1
         try:
             yield rows
         finally:
             self.borrows.open -= 1
+            if not self.borrows.open:
+                self.calm = self._capacity
 
     def embeddings(self, ctx: Any, index: int) -> NDArray[np.float32]:
         """Return a copy of the embedding of one token."""
         if self.pooled != "NONE":
             raise UnsupportedError(f"this context pools ({self.pooled.lower()}); use embeddings_seq(seq_id)")
-        if self.valid and (index < 0 or index >= self._first):
-            row = self._lib.llama_get_embeddings_ith(ctx, index if index < 0 else index - self._first)
+        if self.valid and (index < 0 or index >= self.first):
+            row = self._lib.llama_get_embeddings_ith(ctx, index if index < 0 else index - self.first)
             if row != self._ffi.NULL:
                 return arrays.floats_to_numpy(self._ffi, row, self.n_embd)
         raise self._none("embeddings", index)

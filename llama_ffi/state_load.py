@@ -154,7 +154,7 @@ def restore(ctx: Context, header: Header, view: memoryview, sequence: int | None
             raise StateDamagedError(f"the payload holds {cells}, the header says {dict(header.cells)}")
         _check_prefix(view, prefix)
         ctx._outputs.borrows.refuse_move("loading a state")
-        ctx._outputs.valid = False
+        ctx._outputs.invalidate()
         with payload_file.pointer(ffi, view, 0) as source:
             state_io.put(lib, pointer, sequence, source, len(view))
 

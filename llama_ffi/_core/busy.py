@@ -20,16 +20,19 @@ class BusyLock:
     Ctrl-C can strike between any two of our lines and leave the lock taken. An RLock knows its owner by
     itself, so a thread that finds it in its own hands, and isn't inside a callback, knows that it was left
     over: no call of C is running on this thread while Python runs.
+
+    ``rlock`` is for what runs once per token, where two frames of Python would be a large part of the call:
+    ``if rlock._is_owned() or not rlock.acquire(False): busy.enter(name)`` is ``busy.enter(name)``.
     """
 
-    __slots__ = ("_lock",)
+    __slots__ = ("rlock",)
 
     def __init__(self) -> None:
-        self._lock: Any = threading.RLock()
+        self.rlock: Any = threading.RLock()
 
     def enter(self, name: str) -> None:
         """Begin a call, or raise :class:`BusyError` if one is running."""
-        lock = self._lock
+        lock = self.rlock
         if lock._is_owned():
             if callbacks.inside():
                 raise BusyError(_inside(name))
@@ -40,8 +43,10 @@ class BusyLock:
 
     def leave(self) -> None:
         """End the call that ``enter`` began."""
-        if self._lock._is_owned():
-            self._lock.release()
+        try:
+            self.rlock.release()
+        except RuntimeError:  # a signal handler has closed the object meanwhile, and so ended the call
+            pass
 
     def wait(self, name: str) -> None:
         """Begin a call as soon as the running one has ended.
@@ -49,19 +54,19 @@ class BusyLock:
         Raises:
             BusyError: the running call is this thread's own (we are inside one of its callbacks).
         """
-        if not self._lock._is_owned():
-            self._lock.acquire()
+        if not self.rlock._is_owned():
+            self.rlock.acquire()
         elif callbacks.inside():
             raise BusyError(_inside(name))
 
     @property
     def busy(self) -> bool:
         """Whether a call is running."""
-        if self._lock._is_owned():
+        if self.rlock._is_owned():
             return callbacks.inside()
-        if not self._lock.acquire(False):
+        if not self.rlock.acquire(False):
             return True
-        self._lock.release()
+        self.rlock.release()
         return False
 
 

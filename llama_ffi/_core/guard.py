@@ -57,7 +57,13 @@ class Guard:
                 fetch()
             return result
 
-        return guarded
+        def guarded_pair(first: Any, second: Any) -> Any:  # llama_decode: without packing its arguments
+            result = call(first, second)
+            if pending[0]:
+                fetch()
+            return result
+
+        return guarded_pair if len(ffi.typeof(plain).args) == 2 else guarded
 
     def _raise(self) -> None:
         string = self._ffi.string

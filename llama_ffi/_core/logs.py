@@ -10,6 +10,7 @@ llama.cpp logs pieces of lines, from any thread. Pieces are joined per thread to
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 from collections import deque
@@ -37,17 +38,26 @@ class _Local(threading.local):
         self.partial = ""
         self.level = 0
         self.captures: list[list[str]] = []
-        self.recent: deque[str] = deque(maxlen=_KEEP)
-        self.count = 0
+        self.recent: deque[tuple[int, str]] = deque(maxlen=_KEEP)
         self.raised: BaseException | None = None
 
 
 _local = _Local()
+_numbers = itertools.count(1)
 _sinks: list[Sink] = []
 _paused = False
 _callback: Any = None
 _levels: dict[int, int] = {}
 _continued = 5
+
+written = 0
+"""The number of the last line, whoever's it was; ``since`` takes it."""
+
+struck: set[int] = set()
+"""The threads inside whose log callback something was raised that nobody has fetched: see ``reraise``.
+
+Both are for calls that are made once per token: a ``capture`` would cost more than the rest of the call.
+"""
 
 
 def install(ffi: Any, lib: Functions, guard: Guard | None, levels: dict[str, int]) -> None:
@@ -62,7 +72,7 @@ def install(ffi: Any, lib: Functions, guard: Guard | None, levels: dict[str, int
         try:
             _piece(level, string(text).decode("utf-8", "replace"))
         except BaseException as error:  # nothing may be printed inside C, and Ctrl-C not be lost there
-            _local.raised = error
+            _keep(error)
         finally:
             callbacks.leave(guard_depth)
 
@@ -76,7 +86,25 @@ def install(ffi: Any, lib: Functions, guard: Guard | None, levels: dict[str, int
 
 def _strike(_kind: object, error: BaseException, _tb: object) -> None:
     """Keep what is raised before the first line of the callback: Ctrl-C can strike there."""
+    _keep(error)
+
+
+def _keep(error: BaseException) -> None:
     _local.raised = error
+    struck.add(threading.get_ident())
+
+
+def reraise() -> None:
+    """Raise what was raised inside of this thread's log callback, once."""
+    raised = _fetch()
+    if raised is not None:
+        raise raised
+
+
+def _fetch() -> BaseException | None:
+    struck.discard(threading.get_ident())
+    raised, _local.raised = _local.raised, None
+    return raised
 
 
 def uninstall(ffi: Any, lib: Functions, guard: Guard | None) -> None:
@@ -111,31 +139,17 @@ class capture:
         if local.partial:
             _flush()
         local.captures.pop()  # with-blocks of one thread end in the order opposite to their beginning
-        raised, local.raised = local.raised, None
+        raised = _fetch()
         if raised is not None and kind is None:
             raise raised
 
 
-def position() -> int:
-    """Return how many lines this thread's calls have logged so far; ``since`` takes it.
-
-    For calls that are made once per token: a ``capture`` would cost more than the rest of the call.
-    Raises what arose inside the log callback since then, like ``capture``.
-    """
-    local = _local
-    if local.raised is not None:
-        raised, local.raised = local.raised, None
-        raise raised
-    return local.count
-
-
-def since(position: int) -> list[str]:
-    """Return the lines that this thread's calls have logged since ``position()`` said so."""
+def since(mark: int) -> list[str]:
+    """Return the lines that this thread's calls have logged since ``written`` was ``mark``."""
     local = _local
     if local.partial:
         _flush()
-    new = local.count - position
-    return list(local.recent)[-new:] if new > 0 else []
+    return [line for number, line in local.recent if number > mark]
 
 
 def add_sink(sink: Sink) -> None:
@@ -180,9 +194,10 @@ def _flush() -> None:
 
 
 def _line(level: int, line: str) -> None:
+    global written
     local = _local
-    local.count += 1
-    local.recent.append(line)
+    written = number = next(_numbers)
+    local.recent.append((number, line))
     for lines in local.captures:
         if len(lines) >= _KEEP:
             del lines[0]

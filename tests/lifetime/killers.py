@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import llama_ffi as lf
-from llama_ffi import decoding, outputs, params
+from llama_ffi import context_params, decoding, outputs
 from llama_ffi._core import check
 from llama_ffi.sampler import base, choosing, lazy_grammar
 
@@ -159,7 +159,7 @@ def clone_of_a_sampler_without_clone(model: lf.Model, off: bool) -> None:
 
 def more_sequences_than_outputs(model: lf.Model, off: bool) -> None:
     if off:
-        params._check_together = nothing
+        context_params._check_together = nothing
     context(model, n_seq_max=64)
 
 

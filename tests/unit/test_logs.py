@@ -106,7 +106,7 @@ def test_what_a_handler_raises_comes_out_of_the_call() -> None:
         try:
             logs._piece(INFO, "x\n")
         except KeyboardInterrupt as error:  # what the C callback does
-            logs._local.raised = error
+            logs._keep(error)
         with pytest.raises(KeyboardInterrupt):
             capture.__exit__(None, None, None)
     finally:
