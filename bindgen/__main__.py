@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,12 @@ def _parser() -> argparse.ArgumentParser:
         "probe", help="let the C compiler and cffi judge every size, offset, value and type"
     )
     probe.set_defaults(run=_probe)
+    probe.add_argument(
+        "--runner",
+        metavar="COMMAND",
+        help="what runs the program of a cross compiler (CC), qemu-aarch64 for example; only the compiler is "
+        "asked then",
+    )
     diff = commands.add_parser(
         "diff", help="show what changed between two llama.cpp sources, and whom it breaks"
     )
@@ -80,7 +87,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _probe(arguments: argparse.Namespace) -> int:
     source = find_source(arguments.source)
-    return _print_judgement(load(source), source)
+    runner = shlex.split(arguments.runner) if arguments.runner else ()
+    return _print_judgement(load(source), source, runner)
 
 
 def _diff(arguments: argparse.Namespace) -> int:
@@ -107,8 +115,8 @@ def _bind(arguments: argparse.Namespace) -> int:
     return _print_judgement(bindings, root) if arguments.check else 0
 
 
-def _print_judgement(bindings: Bindings, source: Path) -> int:
-    names, differences = judge(bindings, source)
+def _print_judgement(bindings: Bindings, source: Path, runner: Sequence[str] = ()) -> int:
+    names, differences = judge(bindings, source, runner)
     print("\n".join([*differences, f"{names} names compared, {len(differences)} differences"]))
     return 1 if differences else 0
 

@@ -32,7 +32,8 @@ class Guard:
         from .._abi._guard import GUARDED, ffi
 
         self._ffi = ffi
-        self.lib: Any = ffi.dlopen(str(path), 0 if os.name == "nt" else ffi.RTLD_NOW | ffi.RTLD_LOCAL)
+        # lazily: a function that the library lacks disables itself alone, not the guard of all others
+        self.lib: Any = ffi.dlopen(str(path), 0 if os.name == "nt" else ffi.RTLD_LAZY | ffi.RTLD_LOCAL)
         expected = GUARDED if pinned else ()  # `bind` wraps what there is
         stale = [name for name in expected if self.lib.llama_ffi_guard_function(name.encode()) == ffi.NULL]
         if stale:

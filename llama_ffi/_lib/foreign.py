@@ -2,7 +2,8 @@
 
 Three questions, each harmless to ask a library of another version:
 
-1. *Extent.* ``llama_*_default_params()`` returns its struct through a hidden pointer. Called with a pointer
+1. *Extent.* ``llama_*_default_params()`` and ``llama_batch_get_one()`` return a struct through a hidden
+   pointer. Called with a pointer
    into an oversized buffer, twice, over two complementary patterns, it shows which bytes it writes: a byte
    that is equal afterwards was written. The last written byte is the end of the last field.
 2. *Defaults.* Every field must hold the default that llama.cpp gives it: fields that moved hold others'.
@@ -25,6 +26,9 @@ from .search import LibrarySet
 
 _BUFFER = 4096
 _PATTERNS = (0xAA, 0x55)
+_ARGUMENTS = (0x10, 3)
+"""What every function is called with: those that take nothing don't look, llama_batch_get_one takes a pointer
+to tokens, which it only stores, and their number. The guard passes the same."""
 
 DEFAULTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "struct llama_model_params": (
@@ -68,6 +72,7 @@ DEFAULTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "max_buf_size": 8 << 30,
         },
     ),
+    "struct llama_batch": ("llama_batch_get_one", {"token": _ARGUMENTS[0], "n_tokens": _ARGUMENTS[1]}),
 }
 """What fills each struct, and its defaults other than zero. A test compares them with the library's."""
 
@@ -94,7 +99,7 @@ def prove_layout(
     defaults_known: bool = True,
     struct_return: StructReturn | None = None,
 ) -> str:
-    """Answer the first two questions for every struct that llama.cpp fills with defaults.
+    """Answer the first two questions for every struct that is passed by value and that a function fills.
 
     ``defaults_known`` is False for bindings of another version, whose defaults nobody has told us.
     ``struct_return(ffi, function, buffer)`` is the guard's way to let a function fill a buffer, needed where
@@ -222,7 +227,8 @@ def _differences(
 
 def _first_argument(ffi: Any, function: Any, buffer: Any) -> None:
     """On x86-64 the hidden pointer is passed as if it were the first argument."""
-    ffi.cast("void *(*)(void *)", function)(buffer)
+    tokens, count = _ARGUMENTS
+    ffi.cast("void *(*)(void *, void *, int)", function)(buffer, ffi.cast("void *", tokens), count)
 
 
 def _image(ffi: Any, function: Any, struct_return: StructReturn) -> tuple[Any, list[bool]]:

@@ -96,5 +96,7 @@ def _compare(name: str, expected: Any, found: Any, differences: list[str]) -> No
                 differences.append(f"{name} {key} is missing in the library's headers")
             else:
                 _compare(f"{name} {key}", expected[key], found[key], differences)
+    elif expected != found and found is None:
+        differences.append(f"{name} has another type in the library, in the bindings it is {expected}")
     elif expected != found:
         differences.append(f"{name} is {found} in the library, {expected} in the bindings")

@@ -42,7 +42,7 @@ from llama_ffi.raw import ffi, lib
 
 info = lf.library_info()
 assert (info.bindings, info.libraries.manifest) == ("floor", None), info
-assert info.verified_by.startswith("tried out: 3 structs end as in the bindings"), info.verified_by
+assert info.verified_by.startswith("tried out: 4 structs end as in the bindings"), info.verified_by
 said = {"text": "".join(lf.generate("Once upon a time", max_tokens=16, temp=0))}
 model = lf.Model.load(lf.tiny_model_path(), load_mode="none")
 said["tokens"] = model.vocab.tokenize("Once upon a time, a cat – ünïcode!")

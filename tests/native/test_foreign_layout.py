@@ -1,7 +1,9 @@
 """What each strength of verification catches, on libraries that were built to be wrong.
 
 Each case changes the real headers, compiles the probe (for the build manifest) and a library of the
-functions that fill structs with defaults (for the run-time trial) against the changed headers.
+functions that fill structs with defaults (for the run-time trial) against the changed headers. The compiler
+itself is asked as well: what the probe prints of them is compared with what bindgen made of the pinned ones.
+A missing function is tried on copies of the real library.
 """
 
 from __future__ import annotations
@@ -20,6 +22,11 @@ from typing import Any
 
 import pytest
 
+from bindgen.analyze import Bindings
+from bindgen.layout import differences, facts
+from bindgen.models import LP64
+from bindgen.pipeline import load
+from bindgen.probe import compiler_view
 from llama_ffi._abi import manifest
 from llama_ffi._abi._ffi import ffi
 from llama_ffi._lib import foreign
@@ -53,6 +60,10 @@ struct llama_model_quantize_params llama_model_quantize_default_params(void) {
         .token_embedding_type = GGML_TYPE_COUNT, .quantize_output_tensor = true, .max_buf_size = 8ull << 30 };
     return p;
 }
+struct llama_batch llama_batch_get_one(llama_token * tokens, int32_t n_tokens) {
+    struct llama_batch b = { .n_tokens = n_tokens, .token = tokens };
+    return b;
+}
 """
 
 
@@ -81,7 +92,30 @@ CASES = [
         "n_batch",
         "llama_context_params ends after 168 bytes in the library, after 160 in the bindings",
     ),
-    Case("one inserted with equal total size", N_BATCH, SHRUNK, "n_batch", None),
+    Case(
+        "one inserted with equal total size",
+        N_BATCH,
+        "        uint16_t extra; uint16_t n_batch; ",
+        "n_batch",
+        "llama_context_params.n_batch is 134217728 after llama_context_default_params, not 2048",
+    ),
+    Case(
+        "one inserted with equal total size, behind a value that is small", N_BATCH, SHRUNK, "n_batch", None
+    ),
+    Case(
+        "a field inserted into a batch",
+        r"        float        \*  embd;",
+        "        void * extra; float * embd;",
+        "llama_batch",
+        "llama_batch ends after 64 bytes in the library, after 56 in the bindings",
+    ),
+    Case(
+        "two fields of a batch swapped",
+        r"        llama_token  \*  token;\n        float        \*  embd;",
+        "        float * embd; llama_token * token;",
+        "llama_batch fields token",
+        "llama_batch.token is 0 after llama_batch_get_one, not 16",
+    ),
     Case(
         "two fields with different defaults swapped",
         r"n_batch;[^\n]*\n        uint32_t n_ubatch; ",
@@ -107,7 +141,7 @@ CASES = [
         "a function with another signature",
         r"    LLAMA_API int32_t llama_vocab_n_tokens\([^)]*\);",
         "    LLAMA_API int64_t llama_vocab_n_tokens(const struct llama_vocab * vocab, int32_t flags);",
-        "llama_vocab_n_tokens is None in the library",
+        "llama_vocab_n_tokens has another type in the library",
         None,
     ),
 ]
@@ -154,11 +188,19 @@ def build(source: Path, tmp_path: Path) -> Callable[[Case], LibrarySet]:
     return build
 
 
+@pytest.fixture(scope="session")
+def pinned_bindings(source: Path) -> Bindings:
+    return load(source)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_what_is_caught(case: Case, build: Callable[[Case], LibrarySet]) -> None:
+def test_what_is_caught(case: Case, build: Callable[[Case], LibrarySet], pinned_bindings: Bindings) -> None:
     libraries = build(case)
     built = libraries.manifest
     assert built is not None
+    by_compiler = differences(facts(pinned_bindings, LP64), compiler_view(pinned_bindings, libraries.folder))
+    subject = (case.by_manifest or "nothing").split()[0]
+    assert any(subject in each for each in by_compiler) == (case.by_manifest is not None)
     says(case.by_manifest, lambda: verify(libraries, built, manifest))
     opened = ffi.dlopen(str(libraries.files["llama"]))
     says(case.by_trial, lambda: foreign.prove_layout(ffi, opened, libraries))
@@ -178,7 +220,8 @@ def test_the_known_defaults_are_the_librarys() -> None:
     from llama_ffi.raw import lib
 
     for struct, (function, defaults) in foreign.DEFAULTS.items():
-        value = getattr(lib, function)()
+        arguments = (ffi.cast("llama_token *", 0x10), 3) if function == "llama_batch_get_one" else ()
+        value = getattr(lib, function)(*arguments)
         for name, field in ffi.typeof(struct).fields:
             got: Any = getattr(value, name)
             if field.type.kind in ("pointer", "function"):
@@ -193,7 +236,9 @@ def test_the_pairs_that_look_alike_are_known() -> None:
     assert ("llama_context_params", "n_threads", "n_threads_batch") not in pairs, (
         "their getters tell them apart"
     )
-    assert len(pairs) == 28
+    assert ("llama_batch", "token", "embd") not in pairs
+    assert ("llama_batch", "pos", "n_seq_id") in pairs
+    assert len(pairs) == 32
 
 
 def test_a_getter_that_answers_otherwise_is_named() -> None:
@@ -240,7 +285,53 @@ def test_a_build_without_manifest_is_tried_out_and_runs(tmp_path: Path) -> None:
     environment["LLAMA_FFI_LIB"] = str(tmp_path / "libllama.so")
     done = subprocess.run([sys.executable, "-c", FOREIGN], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("tried out: 3 structs")
+    assert done.stdout.startswith("tried out: 4 structs")
+
+
+WITHOUT = """
+import llama_ffi as lf
+info = lf.library_info()
+print(info.verified_by)
+assert "".join(lf.generate("Once upon a time", max_tokens=4, temp=0))
+try:
+    getattr(lf.raw.lib, MISSING)
+except lf.errors.MissingFunctionError as error:
+    print(error)
+finding = next(each for each in lf.diagnose() if each.topic == "functions")
+print(MISSING in finding.details, lf.raw.lib.llama_max_devices() > 0)
+"""
+
+
+@pytest.mark.parametrize("strength", ["build manifest", "tried out"])
+def test_a_missing_function_disables_itself_alone(strength: str, tmp_path: Path) -> None:
+    """The real library, with one name in its table of symbols changed, which takes the function out of it."""
+    from llama_ffi import library_info, library_paths
+
+    for path in library_paths().values():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    native = library_paths()["llama"].parent
+    by_manifest = strength == "build manifest"
+    for name in ("manifest.json", "probe.json") if by_manifest else ():
+        (tmp_path / name).write_bytes((native / name).read_bytes())
+    for key, path in library_paths().items() if not by_manifest else ():
+        (tmp_path / f"lib{key}.so").symlink_to(path.name)
+    missing = "llama_vocab_get_add_sep"
+    llama = tmp_path / library_paths()["llama"].name
+    data = llama.read_bytes()
+    assert data.count(f"\0{missing}\0".encode()) == 1
+    llama.write_bytes(data.replace(f"\0{missing}\0".encode(), b"\0" + missing[::-1].encode() + b"\0"))
+    place = tmp_path if by_manifest else tmp_path / "libllama.so"
+    code = f"MISSING = {missing!r}\n" + WITHOUT
+    environment = {**os.environ, "LLAMA_FFI_LIB": str(place)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    verified, error, listed = done.stdout.splitlines()
+    assert verified.startswith(strength)
+    assert f"{missing} is not in {place if not by_manifest else llama}" in error
+    version = library_info().commit[:12] if by_manifest else library_info().version
+    assert f"this library is llama.cpp {version} (found via LLAMA_FFI_LIB)" in error
+    assert f"the bindings are for llama.cpp {manifest.COMMIT[:12]}" in error
+    assert listed == "True True"
 
 
 def test_data_model() -> None:

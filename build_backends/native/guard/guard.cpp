@@ -126,5 +126,7 @@ struct Returned {
 };
 
 void llama_ffi_struct_return(void * function, void * buffer) {
-    new (buffer) Returned(reinterpret_cast<Returned (*)(void)>(function)());
+    // A function that takes nothing doesn't look at the registers that these arguments are in.
+    void * tokens = reinterpret_cast<void *>(0x10);
+    new (buffer) Returned(reinterpret_cast<Returned (*)(void *, int32_t)>(function)(tokens, 3));
 }
