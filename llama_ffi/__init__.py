@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from . import chat, gguf, log, raw, testing
     from ._core.binding import use
     from ._core.text import Utf8Decoder
-    from .backends import Device, available_backends, devices, library_info, library_paths
+    from .backends import (
+        Backend,
+        BufferType,
+        Device,
+        available_backends,
+        devices,
+        library_info,
+        library_paths,
+    )
     from .batch import Batch
     from .chat import ChatReply, ChatSession, ChatStream, ask
     from .context import Context
@@ -29,27 +37,46 @@ if TYPE_CHECKING:
     from .generation import Generation, generate
     from .generation_loop import Timings, Usage
     from .memory import Memory
+    from .memory_use import MemoryBreakdown, MemoryUse
     from .model import Model
     from .paths import bindings_folder, libraries_at, tiny_model_path
+    from .perf import ContextPerf
     from .sampler import Sampler, SamplerChain
     from .sampler.candidates import Candidates
     from .sampler.custom import PythonSampler
     from .statefile import StateFile
+    from .system import (
+        SystemInfo,
+        is_numa,
+        max_devices,
+        max_parallel_sequences,
+        max_tensor_buft_overrides,
+        numa_init,
+        supports,
+        system_info,
+        time_us,
+    )
+    from .threadpool import ThreadPool
     from .vocab import Vocab
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Backend": "backends",
     "Batch": "batch",
     "Candidates": "sampler.candidates",
     "ChatReply": "chat",
     "ChatSession": "chat",
     "ChatStream": "chat",
+    "BufferType": "backends",
     "Context": "context",
+    "ContextPerf": "perf",
     "Device": "backends",
     "Finding": "diagnosis",
     "Generation": "generation",
     "Memory": "memory",
+    "MemoryBreakdown": "memory_use",
+    "MemoryUse": "memory_use",
     "Model": "model",
     "PythonSampler": "sampler.custom",
     "Sampler": "sampler",
@@ -57,6 +84,8 @@ _HOME = {
     "StateFile": "statefile",
     "Timings": "generation_loop",
     "Usage": "generation_loop",
+    "SystemInfo": "system",
+    "ThreadPool": "threadpool",
     "Utf8Decoder": "_core.text",
     "Vocab": "vocab",
     "ask": "chat",
@@ -66,25 +95,39 @@ _HOME = {
     "diagnose": "diagnosis",
     "generate": "generation",
     "libraries_at": "paths",
+    "is_numa": "system",
     "library_info": "backends",
     "library_paths": "backends",
+    "max_devices": "system",
+    "max_parallel_sequences": "system",
+    "max_tensor_buft_overrides": "system",
+    "numa_init": "system",
+    "supports": "system",
+    "system_info": "system",
+    "time_us": "system",
     "tiny_model_path": "paths",
     "use": "_core.binding",
 }
 _MODULES = frozenset({"chat", "gguf", "log", "raw", "testing"})
+_MODULES = frozenset({"gguf", "log", "raw", "splits"})
 
 __all__ = [
+    "Backend",
     "Batch",
     "Candidates",
     "ChatReply",
     "ChatSession",
     "ChatStream",
+    "BufferType",
     "Context",
+    "ContextPerf",
     "Device",
     "Finding",
     "Generation",
     "LlamaError",
     "Memory",
+    "MemoryBreakdown",
+    "MemoryUse",
     "Model",
     "PythonSampler",
     "Sampler",
@@ -92,6 +135,8 @@ __all__ = [
     "StateFile",
     "Timings",
     "Usage",
+    "SystemInfo",
+    "ThreadPool",
     "Utf8Decoder",
     "Vocab",
     "__version__",
@@ -105,11 +150,20 @@ __all__ = [
     "generate",
     "gguf",
     "libraries_at",
+    "is_numa",
     "library_info",
     "library_paths",
     "log",
+    "max_devices",
+    "max_parallel_sequences",
+    "max_tensor_buft_overrides",
+    "numa_init",
     "raw",
     "testing",
+    "splits",
+    "supports",
+    "system_info",
+    "time_us",
     "tiny_model_path",
     "use",
 ]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from . import limits
 from ._core import binding, check, logs
 from ._core.handle import Handle
-from ._core.owned import Owned
 from .batch import Batch
 from .context_params import context_params
+from .context_resources import ContextResources
 from .decoding import Decoder, reason
 from .errors import ArgumentTypeError, ContextCreateError, UnsupportedError
 from .memory import Memory, Shape
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Context(Owned):
+class Context(ContextResources):
     """A model with a memory: what ``llama_decode`` works on.
 
     C: struct llama_context, owned; llama_init_from_model, struct llama_context_params
@@ -60,8 +60,6 @@ class Context(Owned):
 
     __slots__ = (
         "_decoder",
-        "_ffi",
-        "_lib",
         "_limits",
         "_memory",
         "_options",
@@ -128,10 +126,7 @@ class Context(Owned):
         active = binding.active()
         lib = active.lib
         parent = model.ptr
-        if model.vocab_only:
-            raise UnsupportedError(
-                "only the vocabulary of this model is loaded (vocab_only=True); a context needs weights"
-            )
+        model._needs_weights("a context")
         params = context_params(active, limits.facts(model), **options)
         cancel = bytearray(1)
         cancel_c = active.ffi.from_buffer("unsigned char[]", cancel)  # keeps it where it is
@@ -144,8 +139,10 @@ class Context(Owned):
             pointer = lib.llama_init_from_model(parent, params[0])
         if pointer == active.NULL:
             raise ContextCreateError(f"llama.cpp made no context: {reason(lines)}", log=lines)
-        self._ffi: Any = active.ffi
-        self._lib: Any = lib
+        self._ffi = active.ffi
+        self._lib = lib
+        self._measures = not no_perf
+        self._pool_sizes = None
         self._handle = Handle(
             active.ffi,
             pointer,
@@ -374,34 +371,6 @@ class Context(Owned):
     def embeddings_enabled(self) -> bool:
         """Whether embeddings are made besides logits."""
         return self._outputs.embeddings_enabled
-
-    @property
-    def n_threads(self) -> int:
-        """Return the threads for one token. C: llama_n_threads"""
-        with self._handle as ctx:
-            return int(self._lib.llama_n_threads(ctx))
-
-    @property
-    def n_threads_batch(self) -> int:
-        """Return the threads for several tokens. C: llama_n_threads_batch"""
-        with self._handle as ctx:
-            return int(self._lib.llama_n_threads_batch(ctx))
-
-    def set_n_threads(self, n_threads: SupportsIndex, n_threads_batch: SupportsIndex | None = None) -> None:
-        """Set the number of threads, 1 to 512, for one token and for several (None = the same).
-
-        C: llama_set_n_threads
-
-        Raises:
-            InvalidArgumentError, ClosedError, BusyError.
-        """
-        most = getattr(self._lib, "GGML_MAX_N_THREADS", 512)
-        one = check.integer("n_threads", n_threads, 1, most)
-        several = (
-            one if n_threads_batch is None else check.integer("n_threads_batch", n_threads_batch, 1, most)
-        )
-        with self._handle as ctx:
-            self._lib.llama_set_n_threads(ctx, one, several)
 
     @property
     def pooling_type(self) -> Any:

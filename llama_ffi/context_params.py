@@ -41,6 +41,8 @@ class ModelFacts:
     """how the model's metadata want embeddings pooled, a ``llama_pooling_type``"""
     size: int
     """bytes of weights"""
+    no_alloc: bool
+    """nothing will be allocated, only counted"""
 
 
 def context_params(
@@ -219,7 +221,7 @@ def _check_memory(active: Binding, model: ModelFacts, params: Any) -> None:
     """Refuse what can't fit: libllama zeroes its buffers, and a system that overcommits kills us for it."""
     n_ctx = -(-(params.n_ctx or model.n_ctx_train) // 256) * 256
     need = n_ctx * _CELL + 4 * params.n_batch
-    if model.plain_cache:
+    if model.plain_cache and not model.no_alloc:  # the bookkeeping is allocated all the same
         row = active.lib.ggml_row_size
         per_layer = row(params.type_k, model.head_dim_k * model.n_head_kv) + row(
             params.type_v, model.head_dim_v * model.n_head_kv

@@ -69,7 +69,7 @@ class MissingFieldError(LlamaError, AttributeError):
 
 
 class AlreadyLoadedError(LlamaError, RuntimeError):
-    """``use()`` came after the first use: a library can't be exchanged in a running process."""
+    """A choice that a process makes once came too late: ``use()`` after the first use, numa_init() again."""
 
 
 class BackendError(LlamaError, RuntimeError):

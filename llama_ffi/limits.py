@@ -112,6 +112,7 @@ def facts(model: Model) -> ModelFacts:
         pooling=_number(metadata.get(f"{arch}.pooling_type"), 0),
         has_encoder=model.has_encoder,
         size=model.size,
+        no_alloc=model.no_alloc,
     )
 
 

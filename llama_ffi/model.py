@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 
 from . import model_memory
-from ._core import binding, logs, model_file
+from ._core import binding, logs, model_file, model_source
 from ._core import text as text_
 from ._core.handle import Handle
 from ._core.model_file import Path
@@ -22,15 +22,17 @@ from .errors import (
     ModelSaveError,
     UnsupportedError,
 )
-from .model_params import KvOverride, Progress, model_params
+from .model_params import BufferOverrides, KvOverride, Progress, check_patterns, model_params
 from .model_properties import ModelProperties
 from .vocab import Vocab
 
 if TYPE_CHECKING:
+    from .backends import Device
     from .chat.messages import Message
     from .chat.replies import ChatReply, ChatStream
     from .context import Context
     from .gguf import GgufContext
+    from .memory_use import MemoryBreakdown
 
 _NOT_SAVABLE = frozenset({"gemma3n", "bitnet", "t5", "apertus", "step35"})
 """Architectures whose tensors llama_model_save_to_file doesn't know; it asserts on them."""
@@ -46,7 +48,7 @@ class Model(ModelProperties):
     Threads: any number may read, tokenize and make contexts at a time.
     """
 
-    __slots__ = ("_vocab_only", "path", "vocab")
+    __slots__ = ("_no_alloc", "_vocab_only", "path", "vocab")
 
     path: str
     """where it was loaded from; "" if it was made in memory"""
@@ -54,7 +56,13 @@ class Model(ModelProperties):
     """its vocabulary"""
 
     def __init__(
-        self, pointer: Any, path: str = "", *, vocab_only: bool = False, keep: Iterable[Any] = ()
+        self,
+        pointer: Any,
+        path: str = "",
+        *,
+        vocab_only: bool = False,
+        no_alloc: bool = False,
+        keep: Iterable[Any] = (),
     ) -> None:
         """Take over a ``struct llama_model *`` that raw code made; use :meth:`load` for files.
 
@@ -62,6 +70,7 @@ class Model(ModelProperties):
             pointer: the model; owned from now on.
             path: where it came from, for messages.
             vocab_only: whether it has no weights.
+            no_alloc: whether its weights were only counted.
             keep: what must live as long as it does.
 
         Raises:
@@ -79,18 +88,21 @@ class Model(ModelProperties):
         self._fingerprint = ""
         self.path = path
         self._vocab_only = vocab_only
+        self._no_alloc = no_alloc
         self.vocab = Vocab(self._handle, active.lib.llama_model_get_vocab(pointer))
 
     @classmethod
     def load(
         cls,
-        path: Path | Sequence[Path],
+        path: Path | Sequence[Path] | BinaryIO | int,
         *,
+        offset: int | None = None,
         n_gpu_layers: int | None = None,
         split_mode: str | int | None = None,
         main_gpu: int = 0,
         tensor_split: Sequence[float] | None = None,
-        devices: Iterable[str] | None = None,
+        devices: Iterable[str | Device] | None = None,
+        tensor_buft_overrides: BufferOverrides | None = None,
         load_mode: str | int | None = None,
         lazy_mode: str | int | None = None,
         kv_overrides: Mapping[str, KvOverride] | None = None,
@@ -99,20 +111,29 @@ class Model(ModelProperties):
         check_tensors: bool = False,
         use_extra_bufts: bool = True,
         no_host: bool = False,
+        no_alloc: bool = False,
         load_mtp: bool = False,
     ) -> Model:
-        """Load a model from a GGUF file.
+        """Load a model from a GGUF file, the parts of a split one, or an open file.
 
-        C: llama_model_load_from_file, llama_model_load_from_splits, struct llama_model_params
+        C: llama_model_load_from_file, llama_model_load_from_splits, llama_model_load_from_file_ptr,
+        struct llama_model_params, llama_max_devices, llama_max_tensor_buft_overrides
 
         Arguments:
             path: the file; of a split model the first part (the others are found by their names), or a list
-                of all parts in their order.
+                of all parts in their order; or a file that is open for reading in binary mode, or its
+                descriptor. It must be a real file; it may be closed afterwards, and its position is kept.
+            offset: where in the file the model begins, in bytes; None = at the open file's position, of a
+                path 0. At an odd place (no multiple of 32) it is read into memory instead of mapped.
             n_gpu_layers: layers to keep on GPUs; None = all, 0 = none.
             split_mode: how to spread over several GPUs: "none", "layer", "row" or "tensor".
             main_gpu: the one GPU for split_mode "none", -1 = none.
             tensor_split: the share of each device.
-            devices: names of the devices to use (see :func:`llama_ffi.devices`); an empty list = CPU only.
+            devices: the devices to use, or their names (see :func:`llama_ffi.devices`); an empty list = CPU
+                only.
+            tensor_buft_overrides: where to keep the tensors whose names match a regular expression, by
+                pattern: a device, a buffer type, or the name of one: ``{r"ffn_.*_exps": "CPU"}``. The first
+                pattern that is found anywhere in a name counts.
             load_mode: "auto", "none", "mmap", "mlock", "mmap_mlock" or "direct_io".
             lazy_mode: read rows of large tensors when needed: "off", "auto" or "on".
             kv_overrides: metadata to replace, by key; the value's Python type must match.
@@ -121,6 +142,7 @@ class Model(ModelProperties):
             check_tensors: look for NaNs and damaged blocks in the weights.
             use_extra_bufts: let back ends repack weights.
             no_host: don't use host buffers of GPUs.
+            no_alloc: read the metadata and plan the memory, but load no weights: for :meth:`measure`.
             load_mtp: load the layers for multi-token prediction.
 
         Returns:
@@ -130,17 +152,16 @@ class Model(ModelProperties):
             ModelNotFoundError, ModelPermissionError: no such file; it may not be read.
             ModelFileError: not a GGUF file, empty, cut off, or a directory.
             ModelLoadError: llama.cpp refused it (``.log`` has its words), or ``progress`` cancelled.
-            InvalidArgumentError, BackendError: a parameter can't be; no device of that name.
+            InvalidArgumentError, BackendError: a parameter can't be; no device of that name; a pattern that
+                matches no tensor; a pipe or a closed file instead of a real one.
+            ArgumentTypeError: ``path`` is neither a path nor a binary file.
 
-        Threads: any; ``progress`` is called on this one.
+        Threads: any; ``progress`` is called on this one. Loads from open files take turns, because a file has
+        only one position; nobody else may move it meanwhile.
         """
         active = binding.active()
-        ffi, lib = active.ffi, active.lib
-        parts = list(path) if isinstance(path, Sequence) and not isinstance(path, str | bytes) else [path]
-        if not parts:
-            raise InvalidArgumentError("path is an empty list of files")
-        for part in parts:
-            model_file.look_at(part)
+        lib = active.lib
+        source = model_source.source(path, offset)
         params, keep, callback = model_params(
             active,
             n_gpu_layers=n_gpu_layers,
@@ -148,7 +169,8 @@ class Model(ModelProperties):
             main_gpu=main_gpu,
             tensor_split=tensor_split,
             devices=devices,
-            load_mode=load_mode,
+            tensor_buft_overrides=tensor_buft_overrides,
+            load_mode=load_mode if load_mode is not None or source.mappable else "none",
             lazy_mode=lazy_mode,
             kv_overrides=kv_overrides,
             progress=progress,
@@ -156,19 +178,23 @@ class Model(ModelProperties):
             check_tensors=check_tensors,
             use_extra_bufts=use_extra_bufts,
             no_host=no_host,
+            no_alloc=no_alloc,
             load_mtp=load_mtp,
         )
         model_file.check_overrides(kv_overrides or {})
-        names = [ffi.new("char[]", text_.encode_path(part)) for part in parts]
+        if tensor_buft_overrides:
+            check_patterns(tensor_buft_overrides, source.tensor_names())
         with logs.capture() as lines:
-            if len(names) == 1:
-                pointer = lib.llama_model_load_from_file(names[0], params[0])
-            else:
-                pointer = lib.llama_model_load_from_splits(ffi.new("char *[]", names), len(names), params[0])
+            pointer = source.load(active, params[0])
         if pointer == active.NULL:
             if callback is not None:
                 callback.reraise()
-            raise model_file.load_error(os.fsdecode(parts[0]), lines, progress is not None)
+            refused = [line for line in lines if "regular expression" in line or "regex" in line]
+            if tensor_buft_overrides and refused:
+                raise InvalidArgumentError(
+                    f"tensor_buft_overrides: {model_file.words(refused[-1])}", log=lines
+                )
+            raise model_file.load_error(source.name, lines, progress is not None)
         ignored = [model_file.words(line) for line in lines if "Bad metadata override" in line]
         if ignored:  # C warns and goes on without them
             lib.llama_model_free(pointer)
@@ -176,8 +202,8 @@ class Model(ModelProperties):
         # devices are kept by C as pointers into its own registry; every other array was only read. The
         # callback isn't called any more: kept, a program that the model is part of could never be collected.
         needed = [each for each in keep if each is not callback]
-        model = cls(pointer, os.fsdecode(parts[0]), vocab_only=bool(vocab_only), keep=needed)
-        model._sources = tuple(os.path.abspath(os.fsdecode(part)) for part in parts)
+        model = cls(pointer, source.name, vocab_only=bool(vocab_only), no_alloc=bool(no_alloc), keep=needed)
+        model._sources = source.files
         model._changes = dict(kv_overrides or {})
         if callback is not None:
             callback.reraise()
@@ -239,6 +265,7 @@ class Model(ModelProperties):
             main_gpu=main_gpu,
             tensor_split=tensor_split,
             devices=devices,
+            tensor_buft_overrides=None,
             load_mode=None,
             lazy_mode=None,
             kv_overrides=kv_overrides,
@@ -247,6 +274,7 @@ class Model(ModelProperties):
             check_tensors=False,
             use_extra_bufts=False,
             no_host=no_host,
+            no_alloc=False,
             load_mtp=False,
         )
         model_file.check_overrides(kv_overrides or {})
@@ -310,12 +338,58 @@ class Model(ModelProperties):
 
         return Context(self, **params)
 
+    def measure(self, **params: Any) -> MemoryBreakdown:
+        """Return the memory that the model and one context need, without making the context for good.
+
+        On a model that was loaded with ``no_alloc=True`` nothing of that size is allocated: this is how to
+        find out what fits before loading.
+
+        C: llama_init_from_model, and llama_get_memory_breakdown of llama.cpp's C++ API
+
+        Arguments:
+            params: those of :class:`Context`.
+
+        Returns:
+            the bytes of weights, of what the context remembers and of buffers for computing, by kind of
+            memory; a copy.
+
+        Raises:
+            ContextCreateError, InvalidArgumentError: as :class:`Context`.
+            UnsupportedError: only the vocabulary was loaded, or this library doesn't tell.
+            ClosedError: the model is closed.
+
+        Threads: any.
+        """
+        from .measuring import measure  # Context knows Model, and this needs what Context takes
+
+        return measure(self, params)
+
     # --- what it is ---
 
     @property
     def vocab_only(self) -> bool:
         """Whether only the vocabulary and the metadata were loaded."""
         return self._vocab_only
+
+    @property
+    def no_alloc(self) -> bool:
+        """Whether no weights were loaded, only their memory was planned."""
+        return self._no_alloc
+
+    def _needs_weights(self, what: str) -> None:
+        """Raise unless the model has weights; ``what`` needs them.
+
+        Raises:
+            UnsupportedError: it was loaded with vocab_only or no_alloc.
+            ClosedError: the model is closed.
+        """
+        _ = self._handle.ptr
+        if self._vocab_only:
+            raise UnsupportedError(
+                f"only the vocabulary of this model is loaded (vocab_only=True); {what} needs weights"
+            )
+        if self._no_alloc:
+            raise UnsupportedError(f"no weights of this model are loaded (no_alloc=True); {what} needs them")
 
     # --- saving ---
 
@@ -335,10 +409,7 @@ class Model(ModelProperties):
         Threads: any.
         """
         model = self._handle.ptr
-        if self.vocab_only:
-            raise UnsupportedError(
-                "only the vocabulary of this model is loaded; there are no weights to save"
-            )
+        self._needs_weights("saving")
         if self.arch in _NOT_SAVABLE:
             raise UnsupportedError(f"llama.cpp can't save models of architecture {self.arch!r}")
         target = os.fsdecode(text_.encode_path(path))

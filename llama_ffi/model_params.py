@@ -7,20 +7,28 @@ as long as C may look.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from . import backends
 from ._core import check
 from ._core import text as text_
 from ._core.callbacks import Callback
 from ._core.choices import members
-from .errors import BackendError, InvalidArgumentError
+from .backends import BufferType, Device
+from .errors import ArgumentTypeError, BackendError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from ._core.binding import Binding
 
 KvOverride = bool | int | float | str
 Progress = Callable[[float], object]
+BufferOverrides = Mapping[str, "str | Device | BufferType"]
+
+_NOT_IN_C = re.compile(r"(?<!\\)\(\?[^:=!]")
+_LONGEST_PATTERN = 1000
+"""Bytes; C's std::regex overflows the stack on a few ten thousand."""
 
 
 def model_params(
@@ -30,7 +38,8 @@ def model_params(
     split_mode: str | int | None,
     main_gpu: int,
     tensor_split: Sequence[float] | None,
-    devices: Iterable[str] | None,
+    devices: Iterable[str | Device] | None,
+    tensor_buft_overrides: BufferOverrides | None,
     load_mode: str | int | None,
     lazy_mode: str | int | None,
     kv_overrides: Mapping[str, KvOverride] | None,
@@ -39,6 +48,7 @@ def model_params(
     check_tensors: bool,
     use_extra_bufts: bool,
     no_host: bool,
+    no_alloc: bool,
     load_mtp: bool,
 ) -> tuple[Any, list[Any], Callback | None]:
     """Return (``struct llama_model_params *``, what must live during the call, the progress callback)."""
@@ -58,6 +68,10 @@ def model_params(
         params.tensor_split = _tensor_split(active, tensor_split, keep)
     if devices is not None:
         params.devices = _devices(active, devices, keep)
+    if params.split_mode == members(active, "llama_split_mode")["tensor"]:
+        _check_tensor_parallel(active, keep[-1] if devices is not None else None)
+    if tensor_buft_overrides:
+        params.tensor_buft_overrides = _buft_overrides(active, tensor_buft_overrides, keep)
     if kv_overrides:
         params.kv_overrides = _kv_overrides(active, kv_overrides, keep)
     callback = None
@@ -69,6 +83,14 @@ def model_params(
     params.check_tensors = bool(check_tensors)
     params.use_extra_bufts = bool(use_extra_bufts)
     params.no_host = bool(no_host)
+    params.no_alloc = bool(no_alloc)
+    if no_alloc:
+        modes = members(active, "llama_load_mode")
+        if load_mode is not None and params.load_mode != modes["none"]:
+            raise InvalidArgumentError(
+                f"load_mode is {load_mode!r}; with no_alloc nothing is loaded: leave it out, or 'none'"
+            )
+        params.load_mode = modes["none"]
     params.load_mtp = bool(load_mtp)
     return params, keep, callback
 
@@ -78,6 +100,20 @@ def _progress(active: Binding, function: Progress) -> Callback:
         return function(fraction) is not False  # a callback that returns nothing means "go on"
 
     return Callback(active.ffi, "llama_progress_callback", call, False)
+
+
+def _check_tensor_parallel(active: Binding, chosen: Any) -> None:
+    """Refuse tensors split over the CPU, which crashes, or over nothing, which fails without a reason."""
+    usual = BufferType(active.lib.ggml_backend_cpu_buffer_type())
+    if chosen is None:
+        usable = [device for device in backends.devices() if device.buffer_type != usual]
+    else:
+        usable = [Device(pointer) for pointer in active.ffi.unpack(chosen, len(chosen) - 1)]
+        for device in usable:
+            if device.buffer_type == usual:
+                raise InvalidArgumentError(f"split_mode 'tensor' can't use {device.name}; it needs GPUs")
+    if not usable:
+        raise BackendError("split_mode 'tensor' needs at least one GPU; there is none, or devices is empty")
 
 
 def _tensor_split(active: Binding, shares: Sequence[float], keep: list[Any]) -> Any:
@@ -94,19 +130,87 @@ def _tensor_split(active: Binding, shares: Sequence[float], keep: list[Any]) -> 
     return array
 
 
-def _devices(active: Binding, names: Iterable[str], keep: list[Any]) -> Any:
-    ffi, lib = active.ffi, active.lib
-    known: dict[str, Any] = {}
-    for index in range(lib.ggml_backend_dev_count()):
-        device = lib.ggml_backend_dev_get(index)
-        known[ffi.string(lib.ggml_backend_dev_name(device)).decode("utf-8", "replace")] = device
-    wanted = [names] if isinstance(names, str) else [getattr(each, "name", each) for each in names]
-    missing = [name for name in wanted if name not in known]
-    if missing:
-        raise BackendError(f"no device named {', '.join(map(repr, missing))}; there are: {', '.join(known)}")
-    array = ffi.new("ggml_backend_dev_t[]", [known[name] for name in wanted] + [ffi.NULL])
+def _devices(active: Binding, wanted: Iterable[str | Device], keep: list[Any]) -> Any:
+    if isinstance(wanted, str | Device):
+        wanted = [wanted]
+    chosen = []
+    for each in check.listed("devices", wanted, "devices or their names"):
+        device = each if isinstance(each, Device) else Device.find(each)
+        if device in chosen:
+            raise InvalidArgumentError(f"devices names {device.name} twice")
+        chosen.append(device)
+    array = active.ffi.new("ggml_backend_dev_t[]", [*(device.ptr for device in chosen), active.NULL])
     keep.append(array)
     return array
+
+
+def _buft_overrides(active: Binding, overrides: BufferOverrides, keep: list[Any]) -> Any:
+    if not isinstance(overrides, Mapping):
+        raise ArgumentTypeError(
+            f"tensor_buft_overrides must map patterns to devices, not be a {type(overrides).__name__}"
+        )
+    most = int(active.lib.llama_max_tensor_buft_overrides())
+    if len(overrides) > most:
+        raise InvalidArgumentError(
+            f"tensor_buft_overrides has {len(overrides)} patterns; {most} are possible"
+        )
+    array = active.ffi.new("struct llama_model_tensor_buft_override[]", len(overrides) + 1)  # ends with NULL
+    usual = {device.buffer_type.name: device.buffer_type for device in backends.devices()}
+    for entry, (pattern, where) in zip(array, overrides.items(), strict=False):
+        data = active.ffi.new("char[]", text_.encode_c(pattern, "a pattern of tensor_buft_overrides"))
+        keep.append(data)
+        entry.pattern, entry.buft = data, _usual_buffer_type(usual, pattern, where).ptr
+    keep.append(array)
+    return array
+
+
+def _usual_buffer_type(
+    usual: Mapping[str, BufferType], pattern: str, where: str | Device | BufferType
+) -> BufferType:
+    """Return a device's usual buffer type: others store some tensors only, and crash on the rest."""
+    if isinstance(where, Device):
+        return where.buffer_type
+    wanted = where.name if isinstance(where, BufferType) else where
+    if isinstance(wanted, str):
+        for name, buffer_type in usual.items():
+            if name.lower() == wanted.lower():
+                return buffer_type
+        for device in backends.devices():
+            if device.name.lower() == wanted.lower():
+                return device.buffer_type
+    raise InvalidArgumentError(
+        f"tensor_buft_overrides[{pattern!r}] is {where!r}; choose one of: {', '.join(usual)}"
+    )
+
+
+def check_patterns(overrides: BufferOverrides, tensor_names: Sequence[str]) -> None:
+    """Raise for patterns of ``tensor_buft_overrides`` that are no regular expression or match no tensor.
+
+    C would refuse them without naming the pattern, hang or overflow the stack on them, or leave them out.
+    """
+    for pattern in overrides:
+        data = text_.encode_c(pattern, "a pattern of tensor_buft_overrides")
+        if len(data) > _LONGEST_PATTERN:
+            raise InvalidArgumentError(
+                f"a pattern of tensor_buft_overrides has {len(data)} bytes; {_LONGEST_PATTERN} are possible"
+            )
+        if _NOT_IN_C.search(pattern):
+            raise InvalidArgumentError(
+                f"tensor_buft_overrides: {pattern!r} uses a kind of group that C++ doesn't know; it has (…), "
+                f"(?:…), (?=…) and (?!…)"
+            )
+        try:
+            compiled = re.compile(pattern)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise InvalidArgumentError(
+                f"tensor_buft_overrides: {pattern!r} is no regular expression: {error}"
+            ) from None
+        # a pattern that takes for ever does so here, where Ctrl-C ends it
+        if not any(compiled.search(name) for name in tensor_names):
+            example = f", {tensor_names[len(tensor_names) // 2]!r} for example" if tensor_names else ""
+            raise InvalidArgumentError(
+                f"tensor_buft_overrides: {pattern!r} matches none of the {len(tensor_names)} tensors{example}"
+            )
 
 
 def _kv_overrides(active: Binding, overrides: Mapping[str, KvOverride], keep: list[Any]) -> Any:

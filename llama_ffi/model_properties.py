@@ -42,6 +42,27 @@ class ModelProperties(Owned):
         return self._metadata
 
     @property
+    def sampling(self) -> Mapping[str, int | float | str]:
+        """Return the sampling that the model's makers recommend, as far as its metadata say; a copy.
+
+        C: llama_model_meta_key_str, llama_model_meta_val_str
+
+        Returns:
+            "temp", "top_k", "top_p", "min_p", "xtc_probability", "xtc_threshold", "penalty_last_n",
+            "penalty_repeat", "mirostat", "mirostat_tau" and "mirostat_eta" → number, "sequence" → the
+            samplers' order as text; only what is there.
+        """
+        model, lib, string = self._handle.ptr, self._lib, self._ffi.string
+        found: dict[str, int | float | str] = {}
+        for member in binding.active().enum("llama_model_meta_key"):
+            key = lib.llama_model_meta_key_str(member)
+            if key == self._ffi.NULL or lib.llama_model_meta_val_str(model, key, self._ffi.NULL, 0) < 0:
+                continue
+            value = self._string(lambda *room, key=key: lib.llama_model_meta_val_str(model, key, *room))
+            found[string(key).decode().rpartition(".")[2]] = _number_or_text(value)
+        return MappingProxyType(found)
+
+    @property
     def arch(self) -> str:
         """Return the architecture's name, "llama" for example."""
         return self.metadata.get("general.architecture", "")
@@ -232,3 +253,12 @@ class ModelProperties(Owned):
             if length < room:
                 return bytes(self._ffi.buffer(buffer, max(0, length))).decode("utf-8", "replace")
             room = length + 1
+
+
+def _number_or_text(value: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(value.replace(",", "."))  # C writes a float with the locale's decimal point
+        except ValueError:
+            pass
+    return value

@@ -70,5 +70,49 @@ class BusyLock:
         return False
 
 
+class SharedLock(BusyLock):
+    """The lock of a handle that shares something with others: its own, then those of what it shares."""
+
+    __slots__ = ("_others", "_own")
+
+    def __init__(self, own: BusyLock) -> None:
+        super().__init__()
+        self._own = own
+        self._others: list[tuple[BusyLock, str]] = []
+
+    def share(self, other: BusyLock, name: str) -> None:
+        """Hold ``other``, the lock of a ``name``, during each call from now on."""
+        self._others.append((other, name))
+
+    def enter(self, name: str) -> None:
+        """Begin a call, or raise :class:`BusyError` if one is running on anything that it needs."""
+        self._own.enter(name)
+        held = 0
+        try:
+            for other, what in self._others:
+                other.enter(what)
+                held += 1
+        except BaseException:
+            for other, _ in self._others[:held]:
+                other.leave()
+            self._own.leave()
+            raise
+
+    def leave(self) -> None:
+        """End the call that ``enter`` began."""
+        for other, _ in reversed(self._others):
+            other.leave()
+        self._own.leave()
+
+    def wait(self, name: str) -> None:
+        """Begin a call as soon as the running one of this handle has ended; what it shares isn't needed."""
+        self._own.wait(name)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is running on this handle."""
+        return self._own.busy
+
+
 def _inside(name: str) -> str:
     return f"this {name} is inside a call of this very thread; a callback can't use what called it"

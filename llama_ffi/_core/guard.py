@@ -85,6 +85,24 @@ class Guard:
         void = self._ffi.cast("void *", int(ffi.cast("uintptr_t", function)))
         self.lib.llama_ffi_struct_return(void, self._ffi.cast("void *", int(ffi.cast("uintptr_t", buffer))))
 
+    def memory_breakdown(self, context: Any) -> list[tuple[Any, int, int, int]] | None:
+        """Return (buffer type as ``void *``, bytes of model, context, compute) per buffer type of a context.
+
+        None: this llama.cpp doesn't tell.
+        """
+        room = 64  # a few per device
+        while True:
+            entries = self._ffi.new("struct llama_ffi_memory_use[]", room)
+            count = self.lib.llama_ffi_memory_breakdown(context, entries, room)
+            if self._pending[0]:
+                self._raise()
+            if count < 0:
+                return None
+            if count <= room:
+                used = (entries[index] for index in range(count))
+                return [(use.buffer_type, use.model, use.context, use.compute) for use in used]
+            room = count
+
     def receiver(self, callback: Any) -> Any:
         """Return the log callback ``callback`` as the guard's own type for it."""
         return self._ffi.cast("llama_ffi_log_receiver", callback)

@@ -26,7 +26,7 @@ from typing import Any
 
 from ..errors import ClosedError, ConsumedError, ForkedError, NativeAbortError, PoisonedError
 from . import callbacks
-from .busy import BusyLock
+from .busy import BusyLock, SharedLock
 
 _generation = 0
 """Which process this is, counted in forks: a handle of another generation is dead here."""
@@ -184,6 +184,17 @@ class Handle:
         """Make the running call stop, or else the next one; from any thread, without waiting."""
         if self._cancel is not None:
             self._cancel[0] = 1
+
+    def share_lock(self, other: Handle) -> None:
+        """Let every call on this object be one on ``other`` as well; both are exclusive.
+
+        The caller holds both.
+        """
+        lock, shared = self._lock, other._lock
+        assert lock is not None and shared is not None
+        if not isinstance(lock, SharedLock):
+            lock = self._lock = SharedLock(lock)
+        lock.share(shared, other.name)
 
     # --- what it keeps alive ---
 

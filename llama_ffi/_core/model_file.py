@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Container, Mapping, Sequence
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from ..errors import (
     GgufError,
@@ -29,6 +30,8 @@ def open_file(path: Path) -> IO[bytes]:
     """Open a file for reading, unbuffered, or say what is in the way."""
     name = os.fsdecode(text_.encode_path(path))
     try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):  # opening it would wait for a writer
+            raise ModelFileError(f"{name}: is a pipe; llama.cpp reads real files only")
         return open(path, "rb", buffering=0)
     except FileNotFoundError as error:
         raise ModelNotFoundError(f"{name}: no such file") from error
@@ -39,27 +42,47 @@ def open_file(path: Path) -> IO[bytes]:
             raise ModelFileError(f"{name}: is a directory; give a .gguf file in it") from error
         raise ModelPermissionError(f"{name}: may not be read by this user") from error
     except OSError as error:
+        if isinstance(error, ModelLoadError):
+            raise
         raise ModelLoadError(f"{name}: {error.strerror or error}") from error
 
 
 def look_at(path: Path) -> Header:
     """Check a GGUF file before C sees it; returns its header, raises what is wrong with it."""
-    name = os.fsdecode(text_.encode_path(path))
     with open_file(path) as file:
-        try:
-            size = os.fstat(file.fileno()).st_size
-            head = file.read(24)
-            if not head:
-                raise ModelFileError(f"{name}: the file is empty")
-            if head[:4] != b"GGUF":
-                raise ModelFileError(f"{name}: not a GGUF file: {kind_of(head)}")
-            return gguf_scan.scan(file, size, gguf_types.tensor_type)
-        except GgufError as error:
-            raise ModelFileError(f"{name}: {error}") from error
-        except OSError as error:
-            if isinstance(error, ModelLoadError):
-                raise
-            raise ModelLoadError(f"{name}: {error.strerror or error}") from error
+        return look_into(os.fsdecode(text_.encode_path(path)), file, 0)
+
+
+def look_into(name: str, file: IO[bytes], start: int) -> Header:
+    """Check what begins at byte ``start`` of an open file; as :func:`look_at`."""
+    try:
+        size = os.fstat(file.fileno()).st_size - start
+        shifted = _Shifted(file, start)
+        head = shifted.read(24)
+        if not head:
+            raise ModelFileError(f"{name}: {'the file is empty' if start == 0 else 'it ends there'}")
+        if head[:4] != b"GGUF":
+            raise ModelFileError(f"{name}: not a GGUF file: {kind_of(head)}")
+        return gguf_scan.scan(cast("IO[bytes]", shifted), size, gguf_types.tensor_type)
+    except GgufError as error:
+        raise ModelFileError(f"{name}: {error}") from error
+    except OSError as error:
+        if isinstance(error, ModelLoadError):
+            raise
+        raise ModelLoadError(f"{name}: {error.strerror or error}") from error
+
+
+class _Shifted:
+    """A file that begins later than it does."""
+
+    def __init__(self, file: IO[bytes], start: int) -> None:
+        self._start = start
+        self._seek = file.seek
+        self.read = file.read
+        self.seek(0)
+
+    def seek(self, position: int) -> int:
+        return self._seek(self._start + position)
 
 
 def kind_of(head: bytes) -> str:

@@ -50,6 +50,19 @@ LLAMA_FFI_GUARD_EXPORT void llama_ffi_log_to(llama_ffi_log_receiver receiver);
 #define LLAMA_FFI_STRUCT_RETURN_SIZE 4096
 LLAMA_FFI_GUARD_EXPORT void llama_ffi_struct_return(void * function, void * buffer);
 
+/* Where a context's memory lies. */
+struct llama_ffi_memory_use {
+    void * buffer_type; /* ggml_backend_buffer_type_t */
+    uint64_t model;     /* bytes of weights */
+    uint64_t context;   /* bytes of what the context remembers: keys and values, recurrent states */
+    uint64_t compute;   /* bytes of buffers for computing */
+};
+
+/* Writes at most `room` entries, one per buffer type, and returns how many there are; -1 if this llama.cpp
+   doesn't tell. It does by a C++ function, which can't be called from Python. */
+LLAMA_FFI_GUARD_EXPORT int llama_ffi_memory_breakdown(
+    const void * context, struct llama_ffi_memory_use * entries, int room);
+
 #ifdef __cplusplus
 }
 #endif
