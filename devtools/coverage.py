@@ -76,8 +76,8 @@ def uses(wanted: Collection[str]) -> dict[str, list[str]]:
         for name in _in_docstring(each, wanted):
             public[name].append(each.name)
     for module in names.modules():
-        if module.split(".")[1:2] in (["cli"], ["server"]):
-            continue
+        if module.split(".")[1:2] in (["cli"], ["server"]) or module == "llama_ffi._core.older":
+            continue  # no part of the safe layer, or stand-ins for what other versions lack
         for name, qualname in _in_code(names.tree(module), wanted):
             caller = home.get((module, qualname))
             if caller is not None:

@@ -7,6 +7,14 @@ Each entry is one sentence for a reader of that table. A function that is used n
 from __future__ import annotations
 
 REASONS: dict[str, str] = {
+    "llama_backend_free": "It frees tables of the process that a quantization in another thread may be "
+    "using; the system frees them at the end.",
+    "llama_flash_attn_type_name": "`FlashAttnType` has the names.",
+    "llama_get_model": "`Context.model` is the Python object that owns it.",
+    "llama_load_mode_from_str": "`Model.load` takes the names of `LoadMode`; C throws on any other.",
+    "llama_load_mode_name": "`LoadMode` has the names.",
+    "llama_log_get": "The callback is ours from the start; `log` says where its lines go.",
+    "llama_perf_context_print": "`Context.perf` returns what it would print.",
     "gguf_get_val_data": "It gives the address of a single number, which the typed getters return.",
     "gguf_init_from_file_ptr": "`GgufContext.from_file_object` reads any Python file through "
     "gguf_init_from_callback, which doesn't bypass the file's buffer.",
@@ -21,26 +29,7 @@ REASONS: dict[str, str] = {
 
 PENDING = frozenset(
     {
-        "llama_flash_attn_type_name",
-        "llama_load_mode_name",
-        "llama_load_mode_from_str",
         "llama_model_quantize_default_params",
-        "llama_backend_free",
-        "llama_numa_init",
-        "llama_attach_threadpool",
-        "llama_detach_threadpool",
-        "llama_model_load_from_file_ptr",
-        "llama_model_load_from_splits",
-        "llama_time_us",
-        "llama_max_parallel_sequences",
-        "llama_max_tensor_buft_overrides",
-        "llama_supports_mmap",
-        "llama_supports_mlock",
-        "llama_supports_gpu_offload",
-        "llama_supports_rpc",
-        "llama_get_model",
-        "llama_model_meta_val_str",
-        "llama_model_meta_key_str",
         "llama_model_quantize",
         "llama_adapter_lora_init",
         "llama_adapter_lora_init_from_file_ptr",
@@ -83,7 +72,6 @@ PENDING = frozenset(
         "llama_batch_ext_set_output_logits",
         "llama_batch_ext_set_pos",
         "llama_process",
-        "llama_synchronize",
         "llama_get_embeddings",
         "llama_get_sampled_token_ith",
         "llama_get_sampled_probs_ith",
@@ -104,13 +92,6 @@ PENDING = frozenset(
         "llama_sampler_init",
         "llama_sampler_copy",
         "llama_sampler_init_grammar_lazy_patterns",
-        "llama_split_path",
-        "llama_split_prefix",
-        "llama_print_system_info",
-        "llama_log_get",
-        "llama_perf_context",
-        "llama_perf_context_print",
-        "llama_perf_context_reset",
         "llama_perf_sampler_print",
         "llama_opt_param_filter_all",
         "llama_opt_init",

@@ -108,8 +108,7 @@ _HOME = {
     "tiny_model_path": "paths",
     "use": "_core.binding",
 }
-_MODULES = frozenset({"chat", "gguf", "log", "raw", "testing"})
-_MODULES = frozenset({"gguf", "log", "raw", "splits"})
+_MODULES = frozenset({"chat", "gguf", "log", "raw", "splits", "testing"})
 
 __all__ = [
     "Backend",

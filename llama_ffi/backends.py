@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ._core import binding, check
 from ._core import text as text_
 from ._core.runtime import LibraryInfo
-from .errors import BackendError
+from .errors import BackendError, MissingFieldError
 
 _SIZE_MAX = 2**64 - 1
 
@@ -170,8 +170,16 @@ class Device(_Lasting):
         """Return what tells it from others of its kind, the PCI bus for example, or None if that is unknown.
 
         C: ggml_backend_dev_get_props
+
+        Raises:
+            MissingFieldError: this library is too old to say.
         """
-        return self._text(self._props().device_id) or None
+        try:
+            return self._text(self._props().device_id) or None
+        except AttributeError:
+            raise MissingFieldError(
+                "Device.id can't be used: this library's struct ggml_backend_dev_props has no device_id"
+            ) from None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -182,7 +190,7 @@ class Device(_Lasting):
             host_buffer=bool(caps.host_buffer),
             buffer_from_host_ptr=bool(caps.buffer_from_host_ptr),
             events=bool(caps.events),
-            mmap=bool(caps.mmap_support),
+            mmap=bool(getattr(caps, "mmap_support", True)),  # older versions map without asking
         )
 
     @property
@@ -228,7 +236,7 @@ class Device(_Lasting):
     def extra_buffer_types(self) -> list[BufferType]:
         """Return the memory in which weights are kept in another order, for faster products.
 
-        C: ggml_backend_dev_get_extra_bufts, by ggml_backend_reg_get_proc_address
+        C: ggml_backend_reg_get_proc_address of the function that lists them
         """
         backend = Backend(self._lib.ggml_backend_dev_backend_reg(self.ptr))
         function = backend.function("ggml_backend_dev_get_extra_bufts")
@@ -313,7 +321,7 @@ class Backend(_Lasting):
     def features(self) -> Mapping[str, str]:
         """Return what it was built with and what the hardware has, "AVX2" → "1" for example; a copy.
 
-        C: ggml_backend_get_features, by ggml_backend_reg_get_proc_address
+        C: ggml_backend_reg_get_proc_address of the function that lists them
         """
         function = self.function("ggml_backend_get_features")
         found: dict[str, str] = {}

@@ -166,7 +166,7 @@ class ContextResources(Owned):
     def memory_breakdown(self) -> MemoryBreakdown:
         """Return where the memory of the context and its model lies; ``print()`` shows it as a table.
 
-        C: llama_get_memory_breakdown of llama.cpp's C++ API, through the guard library
+        C: none; llama.cpp tells it in C++ only, through the guard library.
 
         Returns:
             the bytes of weights, of what the context remembers and of buffers for computing, by kind of

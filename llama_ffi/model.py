@@ -344,7 +344,7 @@ class Model(ModelProperties):
         On a model that was loaded with ``no_alloc=True`` nothing of that size is allocated: this is how to
         find out what fits before loading.
 
-        C: llama_init_from_model, and llama_get_memory_breakdown of llama.cpp's C++ API
+        C: llama_init_from_model; the sizes are told in C++ only, through the guard library.
 
         Arguments:
             params: those of :class:`Context`.

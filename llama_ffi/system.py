@@ -34,7 +34,7 @@ class SystemInfo:
 def system_info() -> SystemInfo:
     """Return what the back ends were built with and what their hardware has.
 
-    C: llama_print_system_info, ggml_backend_get_features
+    C: llama_print_system_info
 
     Returns:
         a copy.
@@ -74,17 +74,32 @@ def supports(ability: str) -> bool:
 
 
 def max_devices() -> int:
-    """Return how many devices a model can be spread over. C: llama_max_devices"""
+    """Return how many devices a model can be spread over.
+
+    C: llama_max_devices
+
+    Threads: any.
+    """
     return int(binding.active().lib.llama_max_devices())
 
 
 def max_parallel_sequences() -> int:
-    """Return how many sequences a context can have. C: llama_max_parallel_sequences"""
+    """Return how many sequences a context can have.
+
+    C: llama_max_parallel_sequences
+
+    Threads: any.
+    """
     return int(binding.active().lib.llama_max_parallel_sequences())
 
 
 def max_tensor_buft_overrides() -> int:
-    """Return how many patterns ``tensor_buft_overrides`` can have. C: llama_max_tensor_buft_overrides"""
+    """Return how many patterns ``tensor_buft_overrides`` can have.
+
+    C: llama_max_tensor_buft_overrides
+
+    Threads: any.
+    """
     return int(binding.active().lib.llama_max_tensor_buft_overrides())
 
 
@@ -92,6 +107,8 @@ def time_us() -> int:
     """Return microseconds of the clock that llama.cpp measures with; its zero means nothing.
 
     C: llama_time_us
+
+    Threads: any.
     """
     return int(binding.active().lib.llama_time_us())
 
@@ -129,7 +146,12 @@ def numa_init(strategy: str | int) -> None:
 
 
 def is_numa() -> bool:
-    """Return whether :func:`numa_init` has found more than one node. C: ggml_is_numa"""
+    """Return whether :func:`numa_init` has found more than one node.
+
+    C: ggml_is_numa
+
+    Threads: any.
+    """
     return bool(binding.active().lib.ggml_is_numa())
 
 

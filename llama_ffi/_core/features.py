@@ -17,6 +17,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "Context(ctx_type=…)": ("llama_context_params.ctx_type",),
     "Context(n_outputs_max=…)": ("llama_context_params.n_outputs_max",),
     "Context(n_rs_seq=…)": ("llama_n_rs_seq", "llama_context_params.n_rs_seq"),
+    "Device.id": ("ggml_backend_dev_props.device_id",),
     "GgufContext.from_bytes": ("gguf_init_from_buffer",),
     "GgufContext.from_file_object": ("gguf_init_from_callback",),
     "GgufContext.set_tensor_type": ("gguf_get_tensor_ne",),
@@ -27,10 +28,15 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "Model.load(lazy_mode=…)": ("llama_model_params.lazy_mode",),
     "Model.load(load_mode='direct_io')": ("llama_model_params.load_mode",),
     "Model.load(load_mtp=…)": ("llama_model_params.load_mtp",),
+    "Model.load(no_alloc=…)": ("llama_model_params.no_alloc",),
     "Model.load(no_host=…)": ("llama_model_params.no_host",),
+    "Model.load(path=open file)": ("llama_model_load_from_file_ptr",),
+    "Model.load(tensor_buft_overrides=…)": ("llama_max_tensor_buft_overrides",),
+    "Model.sampling": ("llama_model_meta_key_str",),
     "Sampler.adaptive_p": ("llama_sampler_init_adaptive_p",),
     "SamplerChain.copy_state": ("llama_sampler_copy",),
     "Vocab.suppress_tokens": ("llama_vocab_get_suppress_tokens",),
+    "max_tensor_buft_overrides": ("llama_max_tensor_buft_overrides",),
 }
 """Feature → the C functions, and the fields as ``struct.field``, that it needs above the floor."""
 

@@ -207,7 +207,7 @@ def test_offsets_that_cannot_be(tiny_model: Path, tmp_path: Path) -> None:
         lf.Model.load([tiny_model], offset=0)
     with pytest.raises(ModelFileError, match="not a GGUF"):
         lf.Model.load(tiny_model, offset=1)
-    with pytest.raises(ModelFileError, match="empty"):
+    with pytest.raises(ModelFileError, match="it ends there"):
         lf.Model.load(tiny_model, offset=tiny_model.stat().st_size)
     with pytest.raises(ModelNotFoundError):
         lf.Model.load(tmp_path / "absent", offset=0)
@@ -216,6 +216,6 @@ def test_offsets_that_cannot_be(tiny_model: Path, tmp_path: Path) -> None:
 def test_a_cut_off_file(tiny_model: Path, tmp_path: Path) -> None:
     path = tmp_path / "half.gguf"
     path.write_bytes(b"1234" + tiny_model.read_bytes()[:200_000])
-    with open(path, "rb") as file, pytest.raises(ModelLoadError) as caught:
+    with open(path, "rb") as file, pytest.raises(ModelFileError, match="cut off") as caught:
         lf.Model.load(file, offset=4)
-    assert str(path) in str(caught.value) and caught.value.log
+    assert str(path) in str(caught.value)

@@ -96,7 +96,7 @@ def test_a_part_is_no_model(parts: list[Path], tmp_path: Path) -> None:
 
 
 def test_an_open_first_part_alone_is_refused(parts: list[Path]) -> None:
-    with open(parts[0], "rb") as file, pytest.raises(ModelLoadError):
+    with open(parts[0], "rb") as file, pytest.raises(InvalidArgumentError, match="by their paths only"):
         lf.Model.load(file)
 
 
