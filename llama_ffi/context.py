@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from . import limits
 from ._core import binding, check, logs
 from ._core.handle import Handle
+from .backend_sampling import SamplesOnBackend
 from .batch import Batch
 from .context_params import context_params
 from .context_resources import ContextResources
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Context(ContextResources):
+class Context(SamplesOnBackend, ContextResources):
     """A model with a memory: what ``llama_decode`` works on.
 
     C: struct llama_context, owned; llama_init_from_model, struct llama_context_params
@@ -168,7 +169,7 @@ class Context(ContextResources):
             pooled=known.pooled,
         )
         self._outputs.embeddings_enabled = bool(embeddings)
-        self._decoder = Decoder(active.ffi, lib, known, self._outputs, cancel)
+        self._decoder: Any = Decoder(active.ffi, lib, known, self._outputs, cancel)
         self._memory: Memory | None = None
         if known.has_memory:
             shape = Shape(

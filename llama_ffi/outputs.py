@@ -37,6 +37,7 @@ class Outputs:
         "n_vocab",
         "pooled",
         "rows",
+        "sampling",
     )
 
     rows: int
@@ -61,6 +62,7 @@ class Outputs:
         self.n_embd = n_embd
         self.n_scores = n_scores
         self.pooled = pooled
+        self.sampling: Any = None  # BackendSampling, once a chain is attached
 
     @property
     def valid(self) -> bool:
@@ -109,6 +111,8 @@ class Outputs:
             place = index if index < 0 else index - self.first
             if place < 0 <= index:  # a token of an earlier slice of the batch
                 raise self._none("logits", index)
+            if self.sampling is not None:
+                self.sampling.check_raw(index)
             row = self._logits_ith(ctx, place)
             if row:
                 return row, place
@@ -123,6 +127,8 @@ class Outputs:
         """Show all rows of logits, (n_outputs, n_vocab); decoding is forbidden inside."""
         if self.rows <= 0:
             raise self._none("logits", -1)
+        if self.sampling is not None:
+            self.sampling.check_all_raw()
         rows = self.borrows.floats(self._ffi, ctx, self._lib.llama_get_logits(ctx), self.rows, self.n_vocab)
         self.borrows.open += 1
         self.calm = -1

@@ -46,6 +46,13 @@ class Table:
         self._ffi.memmove(self.data, self._template, 3 * self._bytes)
         self._logits[:] = memoryview(self._ffi.buffer(row, self._bytes)).cast("B").cast("f")
 
+    def fill_some(self, ids: Any, logits: Any, count: int) -> None:
+        """Take ``count`` candidates from two arrays."""
+        buffer = self._ffi.buffer
+        ints = memoryview(buffer(self.data)).cast("B").cast("i")
+        ints[0 : 3 * count : 3] = memoryview(buffer(ids, 4 * count)).cast("B").cast("i")
+        ints[1 : 3 * count : 3] = memoryview(buffer(logits, 4 * count)).cast("B").cast("i")
+
 
 class Question:
     """One candidate, to ask a grammar whether it would take a token: accepting any other ends the process."""

@@ -14,6 +14,14 @@ FLOOR = "llama-cpp-python 0.3.16"
 
 FEATURES: Mapping[str, tuple[str, ...]] = {
     "Context(attention_type=…)": ("llama_get_causal_attn", "llama_context_params.attention_type"),
+    "Context.sampled_candidates": (
+        "llama_get_sampled_candidates_ith",
+        "llama_get_sampled_candidates_count_ith",
+    ),
+    "Context.sampled_logits": ("llama_get_sampled_logits_ith", "llama_get_sampled_logits_count_ith"),
+    "Context.sampled_probs": ("llama_get_sampled_probs_ith", "llama_get_sampled_probs_count_ith"),
+    "Context.sampled_token": ("llama_get_sampled_token_ith",),
+    "Context.set_sampler": ("llama_set_sampler",),
     "Context(ctx_type=…)": ("llama_context_params.ctx_type",),
     "Context(n_outputs_max=…)": ("llama_context_params.n_outputs_max",),
     "Context(n_rs_seq=…)": ("llama_n_rs_seq", "llama_context_params.n_rs_seq"),

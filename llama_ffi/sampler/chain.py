@@ -128,6 +128,7 @@ class SamplerChain(Adders, Choosing):
             raise SamplerError(f"only a Sampler can be added to a chain, not a {type(sampler).__name__}")
         kind = sampler._kind
         with self._handle as chain, sampler._handle:
+            self._check_unattached()
             self._check_order(kind)
             keep = sampler._handle.kept()
             pointer = sampler._handle.consume(self._handle)
@@ -151,6 +152,7 @@ class SamplerChain(Adders, Choosing):
             if not count:
                 raise InvalidArgumentError("the chain is empty")
             position += count if position < 0 else 0
+            self._check_unattached()
             pointer = self._lib.llama_sampler_chain_remove(chain, position)
             member = self._members.pop(position)
             self._plan()
@@ -279,7 +281,8 @@ class SamplerChain(Adders, Choosing):
         kinds = [member.kind for member in self._members]
         self._n_vocab = next((kind.n_vocab for kind in kinds if kind.n_vocab), 0)
         self._plain = None
-        if kinds and not any(kind.grammar or kind.foreign or kind.python for kind in kinds):
+        special = any(kind.grammar or kind.foreign or kind.python for kind in kinds)
+        if kinds and not special and self._backend is None:
             if len(kinds) == 1 and kinds[0].name == "greedy":
                 self._plain = GREEDY
             elif kinds[-1].selects:

@@ -17,6 +17,7 @@ from .._core.owned import Owned
 from ..errors import ArgumentTypeError, GrammarError, NoTokenSelectedError, SamplerError
 from .base import Base
 from .kind import Kind, forget_pending, noticing
+from .offload import Offer, n_on_backend
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -49,6 +50,7 @@ class Choosing(Owned):
         "_accept_c",
         "_apply_c",
         "_array",
+        "_backend",
         "_ffi",
         "_lib",
         "_members",
@@ -60,11 +62,17 @@ class Choosing(Owned):
         "_validate_c",
     )
 
+    _backend: tuple[object, int, int] | None
+    """where it was attached: the key of the context's BackendSampling, the sequence, how many run there"""
     _members: list[Member]
     _n_vocab: int
     """the size of the vocabulary that a sampler was made for, 0 = any"""
     _plain: str | None
     """how ``sample`` can be short: GREEDY, SELECTS or not at all"""
+
+    if TYPE_CHECKING:  # the chain has it
+
+        def _plan(self) -> None: ...
 
     def _begin(self, active: binding.Binding) -> None:
         """Look up once what every token needs."""
@@ -78,6 +86,7 @@ class Choosing(Owned):
         self._array = active.ffi.new("llama_token_data_array *")
         self._question = Question()
         self._table: Table | None = None
+        self._backend = None
 
     def sample(self, ctx: Context, i: SupportsIndex = -1) -> int:
         """Choose a token from one row of logits, and accept it.
@@ -109,6 +118,8 @@ class Choosing(Owned):
             return self._sample(chain, context, outputs, index)
 
     def _sample(self, chain: Any, context: Any, outputs: Outputs, index: int) -> int:
+        if outputs.sampling is not None and outputs.sampling.sampled(index):
+            return self._sample_offer(chain, outputs.sampling, outputs.sampling.offer(context, index))
         row, place = outputs.row(context, index)
         n_vocab = outputs.n_vocab
         if self._n_vocab and self._n_vocab != n_vocab:
@@ -131,20 +142,38 @@ class Choosing(Owned):
         return self._sample_slowly(chain, row, n_vocab)
 
     def _sample_slowly(self, chain: Any, row: Any, n_vocab: int) -> int:
-        table = self._table
-        if table is None or table.count != n_vocab:
-            table = self._table = Table(self._ffi, n_vocab)
-        candidates = self._array
+        self._check_unattached()
+        table = self._take_table(n_vocab)
         table.fill(row)
-        candidates.data, candidates.size, candidates.selected, candidates.sorted = (
-            table.data,
-            n_vocab,
-            -1,
-            False,
-        )
-        self._table = None  # if a sampler fails, views of it may be left in the hands of others
-        table = self._apply_each(chain, table, n_vocab)
-        self._table = table
+        return self._choose(chain, table, n_vocab, n_vocab)
+
+    def _sample_offer(self, chain: Any, sampling: Any, offer: Offer) -> int:
+        """Go on where the back end has stopped."""
+        at = self._backend
+        if at is None or at[0] is not sampling.key or at[1] != offer.sequence:
+            raise SamplerError(
+                f"this output was sampled on the back end by the chain of sequence {offer.sequence}; only "
+                f"that chain can go on with it"
+            )
+        numbers, count = (offer.probs, offer.n_probs) if offer.n_probs else (offer.logits, offer.n_logits)
+        if not self._validate_c(_F32, numbers, 4 * count):
+            self._check_numbers(numbers, count)
+        if offer.token >= 0:
+            self._accept(chain, offer.token)
+            return offer.token
+        table = self._take_table(sampling.n_vocab)
+        table.fill_some(offer.ids, offer.logits, offer.n_logits)
+        return self._choose(chain, table, offer.n_logits, sampling.n_vocab)
+
+    def _take_table(self, count: int) -> Table:
+        """Return memory for candidates, and have none: if a sampler fails, others may hold views of it."""
+        table, self._table = self._table, None
+        return Table(self._ffi, count) if table is None or table.count != count else table
+
+    def _choose(self, chain: Any, table: Table, size: int, n_vocab: int) -> int:
+        candidates = self._array
+        candidates.data, candidates.size, candidates.selected, candidates.sorted = table.data, size, -1, False
+        self._table = self._apply_each(chain, table, n_vocab)
         selected = candidates.selected
         if not 0 <= selected < candidates.size:
             raise self._nothing_selected(int(selected), int(candidates.size))
@@ -184,10 +213,8 @@ class Choosing(Owned):
         array = self._array
         n_vocab = self._n_vocab or ANY_TOKEN
         with self._handle as chain:
-            table = self._table
-            if table is None or table.count != len(candidates):
-                table = Table(self._ffi, len(candidates))
-            self._table = None
+            self._check_unattached()
+            table = self._take_table(len(candidates))
             is_sorted = candidates._to_c(table, n_vocab)
             array.data, array.size, array.selected, array.sorted = table.data, table.count, -1, is_sorted
             try:
@@ -207,7 +234,7 @@ class Choosing(Owned):
 
         get = self._lib.llama_sampler_chain_get
         with Call(table, n_vocab) as call:
-            for index in range(len(self._members)):
+            for index in range(0 if self._backend is None else self._backend[2], len(self._members)):
                 self._apply_c(get(chain, index), self._array)
                 call.check()
             return call.table or table
@@ -265,6 +292,21 @@ class Choosing(Owned):
         lib.llama_sampler_free(lib.llama_sampler_chain_remove(chain, index))
         for each in [pointer, *after]:
             lib.llama_sampler_chain_add(chain, each)
+
+    def _attach(self, key: object, sequence: int, pointer: Any, n_vocab: int) -> None:
+        self._backend = (key, sequence, n_on_backend(pointer, len(self._members)))
+        self._plan()
+        self._n_vocab = n_vocab
+
+    def _detach(self) -> None:
+        self._backend = (None, -1, 0)
+
+    def _check_unattached(self) -> None:
+        if self._backend is not None:
+            where = "is attached" if self._backend[0] is not None else "was attached"
+            raise SamplerError(
+                f"this chain {where} to a context, and its first samplers run only there; use its clone()"
+            )
 
     def _forget_pending(self, chain: Any) -> None:
         for index, member in enumerate(self._members):

@@ -30,7 +30,8 @@ class Reshaping(Base):
 
         C: llama_sampler_init_temp
         """
-        return cls(binding.active().lib.llama_sampler_init_temp(temperature(t)), Kind("temp"))
+        number = temperature(t)
+        return cls(binding.active().lib.llama_sampler_init_temp(number), Kind("temp", config=(number,)))
 
     @classmethod
     def temp_ext(cls: type[S], t: float, delta: float = 0.0, exponent: float = 1.0) -> S:
@@ -39,7 +40,8 @@ class Reshaping(Base):
         C: llama_sampler_init_temp_ext
         """
         args = (temperature(t), real("delta", delta, 0.0), real("exponent", exponent))
-        return cls(binding.active().lib.llama_sampler_init_temp_ext(*args), Kind("temp-ext", reorders=True))
+        pointer = binding.active().lib.llama_sampler_init_temp_ext(*args)
+        return cls(pointer, Kind("temp-ext", reorders=True, config=args))
 
     @classmethod
     def penalties(

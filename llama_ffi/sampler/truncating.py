@@ -24,9 +24,9 @@ class Truncating(Base):
     @classmethod
     def top_k(cls: type[S], k: SupportsIndex) -> S:
         """Keep the ``k`` most likely tokens; 0 or less keeps all. C: llama_sampler_init_top_k"""
-        return cls(
-            binding.active().lib.llama_sampler_init_top_k(check.integer("k", k)), Kind("top-k", reorders=True)
-        )
+        number = check.integer("k", k)
+        pointer = binding.active().lib.llama_sampler_init_top_k(number)
+        return cls(pointer, Kind("top-k", reorders=True, config=(number,)))
 
     @classmethod
     def top_p(cls: type[S], p: float, min_keep: int = 1) -> S:
@@ -35,7 +35,8 @@ class Truncating(Base):
         C: llama_sampler_init_top_p
         """
         args = (real("p", p, 0.0), least(min_keep))
-        return cls(binding.active().lib.llama_sampler_init_top_p(*args), Kind("top-p", reorders=True))
+        pointer = binding.active().lib.llama_sampler_init_top_p(*args)
+        return cls(pointer, Kind("top-p", reorders=True, config=args))
 
     @classmethod
     def min_p(cls: type[S], p: float, min_keep: int = 1) -> S:
@@ -44,7 +45,8 @@ class Truncating(Base):
         C: llama_sampler_init_min_p
         """
         args = (real("p", p, 0.0), least(min_keep))
-        return cls(binding.active().lib.llama_sampler_init_min_p(*args), Kind("min-p", reorders=True))
+        pointer = binding.active().lib.llama_sampler_init_min_p(*args)
+        return cls(pointer, Kind("min-p", reorders=True, config=args))
 
     @classmethod
     def typical(cls: type[S], p: float, min_keep: int = 1) -> S:
