@@ -177,7 +177,9 @@ class Context(SamplesOnBackend, ContextResources):
                 separate_streams=known.separate_streams,
                 whole_copies=model.arch == "deepseek4",
                 recurrent=not known.keeps_all,
-                shifts=params.type_k in (lib.GGML_TYPE_F16, lib.GGML_TYPE_F32),
+                # all of LFM2's attention slides, if any: shifting its other cache, which is empty, asserts
+                shifts=params.type_k in (lib.GGML_TYPE_F16, lib.GGML_TYPE_F32)
+                and not (model.arch == "lfm2" and model.n_swa),
             )
             self._memory = Memory(self._handle, lib.llama_get_memory(pointer), shape, self._decoder)
 

@@ -34,8 +34,12 @@ if TYPE_CHECKING:
     from .gguf import GgufContext
     from .memory_use import MemoryBreakdown
 
-_NOT_SAVABLE = frozenset({"gemma3n", "bitnet", "t5", "apertus", "step35"})
-"""Architectures whose tensors llama_model_save_to_file doesn't know; it asserts on them."""
+_NOT_SAVABLE = frozenset({"gemma3n", "bitnet", "t5", "apertus", "step35"}) | {
+    # what it writes for these can't be loaded: without the token embeddings, or without a key
+    *("bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3"),
+    *("eurobert", "wavtokenizer-dec", "graniteswitch", "gemma4"),
+}
+"""Architectures whose tensors llama_model_save_to_file doesn't know, and asserts on or leaves out."""
 
 
 class Model(ModelProperties):

@@ -119,6 +119,12 @@ def _check(gguf: GgufContext, vocab_only: bool) -> None:
         raise InvalidArgumentError(
             f"{arch}.rope.scaling.type is {scaling!r}; choose one of: {', '.join(_ROPE_SCALINGS)}"
         )
+    width = number("wkv.head_size", 64)
+    if arch.startswith(("rwkv", "arwkv")) and (width % 64 or not width):
+        raise InvalidArgumentError(
+            f"{arch}.wkv.head_size is {width}; ggml's kernels read and write beyond heads that aren't a "
+            f"multiple of 64 wide"
+        )
     for key in gguf:
         if key.endswith("_epsilon"):
             value = gguf[key]

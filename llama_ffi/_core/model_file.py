@@ -21,6 +21,8 @@ from .gguf_scan import Header
 
 _EPSILON = "_epsilon"
 """What the keys of the norms' epsilons end with; below 0 or NaN, every decode aborts on a worker thread."""
+_WKV_HEAD = ".wkv.head_size"
+"""What the key of RWKV's head width ends with; ggml's kernels go beyond heads of no multiple of 64."""
 _FLOAT_MAX = 3.4028234663852886e38
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -108,6 +110,8 @@ def check_overrides(overrides: Mapping[str, object]) -> None:
             raise InvalidArgumentError(
                 f"kv_overrides[{key!r}] is {value}; it must be finite and not below 0, such as 1e-5"
             )
+        if key.endswith(_WKV_HEAD) and isinstance(value, int) and (value <= 0 or value % 64):
+            raise InvalidArgumentError(f"kv_overrides[{key!r}] is {value}; it must be a multiple of 64")
 
 
 def check_metadata(name: str, metadata: Mapping[str, str], overridden: Container[str]) -> None:
@@ -118,6 +122,11 @@ def check_metadata(name: str, metadata: Mapping[str, str], overridden: Container
         overridden: the keys whose values in the file don't count.
     """
     for key, value in metadata.items():
+        if key.endswith(_WKV_HEAD) and key not in overridden and not _fits(key, value):
+            raise ModelFileError(
+                f"{name}: its metadata has {key} = {value}, which must be a multiple of 64: ggml's "
+                f"kernels read and write beyond other heads"
+            )
         if not key.endswith(_EPSILON) or key in overridden:
             continue
         try:
@@ -130,6 +139,12 @@ def check_metadata(name: str, metadata: Mapping[str, str], overridden: Container
                 f"{name}: its metadata has {key} = {value}, which must be finite and not below 0; "
                 f"fix the file, or give the right value in kv_overrides"
             )
+
+
+def _fits(key: str, head_size: str) -> bool:
+    if not key.startswith(("rwkv", "arwkv")):  # llama.cpp writes a 0 into every file that it saves
+        return True
+    return head_size.isdigit() and int(head_size) > 0 and int(head_size) % 64 == 0
 
 
 def load_error(name: str, lines: Sequence[str], cancellable: bool) -> ModelLoadError:

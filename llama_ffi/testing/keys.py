@@ -69,7 +69,6 @@ def common(s: Sizes) -> Metadata:
         "ssm.state_size": 16,
         "ssm.time_step_rank": s.n_head,
         "ssm.group_count": 1,
-        "wkv.head_size": s.head,
         "time_mix_extra_dim": 8,
         "time_decay_extra_dim": 8,
         "shortconv.l_cache": 3,
@@ -115,6 +114,11 @@ def every_second_slides(s: Sizes) -> Metadata:
 def no_heads(s: Sizes) -> Metadata:
     """Return the keys of a network without attention."""
     return {"attention.head_count": 0, "attention.head_count_kv": 0}
+
+
+def rwkv_heads(s: Sizes) -> Metadata:
+    """Return the width of RWKV's heads."""
+    return {"wkv.head_size": s.head}
 
 
 def own_head_sizes(s: Sizes) -> Metadata:

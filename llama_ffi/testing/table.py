@@ -42,10 +42,10 @@ def _fixed(**named: Any) -> Keys:
 
 
 _PLAIN = """
-llama deci baichuan xverse command-r olmo olmo2 openelm internlm2 minicpm plamo plamo3 orion gemma
-gemma2 gemma3n starcoder2 chatglm glm4 nemotron exaone exaone4 granite bitnet arcee smollm3
+llama deci baichuan xverse command-r olmo openelm internlm2 minicpm plamo orion gemma
+gemma2 starcoder2 chatglm glm4 nemotron exaone exaone4 granite bitnet arcee smollm3
 hunyuan-dense hunyuan_vl ernie4_5 seed_oss pangu-embedded mistral3 paddleocr maincoder talkie
-nanbeige llama-embed llada dream cogvlm muse-glimmer stablelm jais2 pockettts mamba mamba2 falcon-h1
+nanbeige llama-embed llada dream cogvlm stablelm jais2 pockettts mamba mamba2 falcon-h1
 """
 _PLAIN_BPE = """
 falcon gpt2 gptneox mpt starcoder refact bloom qwen qwen2 qwen2vl qwen3 qwen3vl phi2 phi3 codeshell
@@ -55,8 +55,8 @@ _PLAIN_WPM = """
 bert modern-bert nomic-bert neo-bert jina-bert-v3 eurobert
 """
 _EXPERTS = """
-grok dbrx arctic deepseek exaone-moe bailingmoe bailingmoe2 afmoe laguna ernie4_5-moe hunyuan-moe
-hy_v3 smallthinker llada-moe grovemoe minimax-m2 rnd1 mellum granitemoe
+grok dbrx arctic deepseek bailingmoe bailingmoe2 laguna ernie4_5-moe hunyuan-moe
+hy_v3 smallthinker llada-moe grovemoe minimax-m2 rnd1 granitemoe
 """
 _EXPERTS_BPE = """
 qwen2moe qwen3moe qwen3vlmoe phimoe glm4moe gpt-oss
@@ -88,13 +88,20 @@ ROWS: dict[str, Row] = {
         )
     ),
     # encoder and decoder
-    "t5": _row(k.all_heads, vocab="ugm"),
+    "t5": _row(k.all_heads, _fixed(decoder_start_token_id=0), vocab="ugm"),
     "t5encoder": _row(k.all_heads, vocab="ugm"),
     "wavtokenizer-dec": _row(k.vocoder),
     # sliding windows
     "gemma3": _row(n_layer=6),
     "gemma-embedding": _row(n_layer=6),
     "cohere2": _row(n_layer=4),
+    "olmo2": _row(n_layer=4),
+    "muse-glimmer": _row(k.every_second_slides),
+    "plamo3": _row(n_layer=8),
+    "gemma3n": _row(n_layer=22),  # from layer 20 on the cache of earlier ones is used
+    "afmoe": _moe(n_layer=4),
+    "exaone-moe": _moe(n_layer=4),
+    "mellum": _moe(n_layer=4),
     "llama4": _moe(n_layer=4),
     "gemma4": _row(
         k.every_second_slides,
@@ -108,16 +115,23 @@ ROWS: dict[str, Row] = {
     "mimo2": _moe(k.every_second_slides),
     "step35": _moe(k.every_second_slides),
     "maple": _moe(k.every_second_slides, _fixed(swiglu_clamp_exp=7.0)),
-    # recurrent
-    "rwkv6": _row(k.no_heads, vocab="rwkv"),
-    "rwkv7": _row(k.no_heads, vocab="rwkv"),
-    "rwkv6qwen2": _row(_fixed(token_shift_count=1), vocab="bpe", drop=("time_mix_first.weight",)),
-    "arwkv7": _row(k.all_heads, _fixed(token_shift_count=1), vocab="bpe"),
+    # recurrent; ggml's kernels want heads of a multiple of 64
+    "rwkv6": _row(k.no_heads, k.rwkv_heads, vocab="rwkv", n_embd=128, n_head=2),
+    "rwkv7": _row(k.no_heads, k.rwkv_heads, vocab="rwkv", n_embd=128, n_head=2),
+    "rwkv6qwen2": _row(
+        k.rwkv_heads,
+        _fixed(token_shift_count=1),
+        vocab="bpe",
+        drop=("time_mix_first.weight",),
+        n_embd=128,
+        n_head=2,
+    ),
+    "arwkv7": _row(k.rwkv_heads, _fixed(token_shift_count=1), vocab="bpe", n_embd=128, n_head=2),
     # hybrids
     "jamba": _row(k.every_second_recurrent),
     "plamo2": _row(k.every_second_recurrent, _fixed(ssm__group_count=0)),
     "granitehybrid": _row(k.every_second_recurrent),
-    "lfm2": _row(k.every_second_recurrent),
+    "lfm2": _row(k.every_second_recurrent, _fixed(attention__sliding_window=0)),
     "lfm2moe": _moe(k.every_second_recurrent),
     "nemotron_h": _row(k.attention_recurrent_feed_forward, n_layer=3),
     "nemotron_h_moe": _moe(k.attention_recurrent_feed_forward, n_layer=3),
@@ -127,6 +141,7 @@ ROWS: dict[str, Row] = {
     "qwen35moe": _moe(k.gated_delta, vocab="bpe"),
     "qwen4exp": _moe(k.gated_delta, k.indexer, k.hyper_connections, vocab="bpe"),
     # attention over a latent
+    "plm": _row(k.own_head_sizes),  # decodes with n_ubatch=1 only: llama.cpp stores all values as one row
     "deepseek2": _moe(k.latent),
     "mistral4": _moe(k.latent),
     "deepseek32": _moe(k.latent, k.indexer),
@@ -184,7 +199,6 @@ NOT_MADE: dict[str, str] = {
     "gemma4-assistant": "it drafts from another model's memory and can't run alone",
     "eagle3": "it drafts from another model's hidden states and can't run alone",
     "dflash": "it drafts from another model's hidden states and can't run alone",
-    "plm": "llama.cpp's own graph of it is broken: it stores the values of all tokens as one row",
 }
 """Architectures that no model can be made of, and why."""
 
