@@ -52,13 +52,12 @@ def start(library: str | os.PathLike[str] | None, bindings: str | os.PathLike[st
     ffi, manifest = chosen.ffi, chosen.manifest
     load.refuse_global_ggml(ffi)
     named = os.environ.get("LLAMA_FFI_LIB")
-    guard_file: Path | None = None
     if library is None and not named and chosen.library is not None:
         libraries = search.at(Path(chosen.library), f"the bindings {chosen.name!r}")
-        guard_file = chosen.guard
     else:
         libraries = search.find(library)
-    guard_file = libraries.files.get("guard", guard_file)
+    compiled = chosen.guard if chosen.guards == str(libraries.files["llama"]) else None
+    guard_file = libraries.files.get("guard", compiled)
     opened = load.Opened(ffi, libraries)
     lib = Functions(ffi, opened, manifest.FUNCTIONS, manifest.UNAVAILABLE, chosen.made_for)
     built = libraries.manifest

@@ -35,7 +35,9 @@ class Bindings(NamedTuple):
     library: str | None
     """the library that the set was made for, unless another one is named"""
     guard: Path | None
-    """the guard library that was compiled for ``library``"""
+    """the guard library that `bind` compiled"""
+    guards: str | None
+    """the libllama that it was compiled for"""
     pinned: bool
     """they are the ones that the safe layer was written for"""
 
@@ -88,7 +90,7 @@ def find(chosen: str | os.PathLike[str] | None) -> Bindings:
         from .._abi import manifest
         from .._abi._ffi import ffi
 
-        return Bindings("pinned", ffi, manifest, f"{manifest.__package__}.enums", None, None, True)
+        return Bindings("pinned", ffi, manifest, f"{manifest.__package__}.enums", None, None, None, True)
     return _import(name, folder_of(name))
 
 
@@ -111,4 +113,13 @@ def _import(name: str, folder: Path) -> Bindings:
     except (ImportError, SyntaxError, AttributeError, ValueError) as error:
         raise BindingsNotFoundError(f"the bindings {name!r} in {folder} are damaged: {error}") from error
     guard = folder / str(remembered["guard"]) if remembered.get("guard") else None
-    return Bindings(folder.name, ffi, manifest, f"{package}.enums", remembered.get("library"), guard, False)
+    return Bindings(
+        folder.name,
+        ffi,
+        manifest,
+        f"{package}.enums",
+        remembered.get("library"),
+        guard,
+        remembered.get("guards"),
+        False,
+    )

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         generator("custom").write_package(bindings, made)
         library = None if args.lib is None else str(args.lib.absolute())
         guard, guarded = (None, "") if library is None else _guard(generator, bindings, root, args.lib, made)
-        remembered = {"library": library, "guard": guard}
+        remembered = {"library": library, "guard": guard, "guards": guard and _llama(args.lib)}
         (made / "binding.json").write_text(json.dumps(remembered) + "\n", encoding="utf-8")
         if library is not None:
             print(f"verified  {_try(made)}")
@@ -117,6 +117,12 @@ def _guard(
     except generator("errors").BindgenError as error:
         return None, f"no: {error}"
     return guard.guard_file(), f"{count} functions, by a library compiled for this one"
+
+
+def _llama(library: Path) -> str:
+    from llama_ffi import libraries_at
+
+    return str(libraries_at(library)["llama"])
 
 
 def _try(folder: Path) -> str:

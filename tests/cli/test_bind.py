@@ -96,6 +96,9 @@ def test_a_library_without_a_guard_gets_one(source: Path, foreign: Path, tmp_pat
     assert used.returncode == 0, used.stderr
     assert used.stdout.startswith("llama_sampler_sample failed an assertion: ")
     assert int(used.stdout.splitlines()[-1]) > 1000, "the context goes on"
+    env["LLAMA_FFI_LIB"] = str(foreign)
+    again = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True, env=env, cwd=ROOT)
+    assert again.stdout == used.stdout, "the same library, named otherwise"
 
 
 def test_without_a_compiler_there_is_no_guard(source: Path, foreign: Path, tmp_path: Path) -> None:
