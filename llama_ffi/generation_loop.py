@@ -50,11 +50,19 @@ class Timings:
 class Progress:
     """What a generation has done so far; written by its loop, read by anyone."""
 
-    __slots__ = ("cached", "finish_reason", "first", "last", "made", "start", "tokens")
+    __slots__ = ("cached", "finish_reason", "first", "last", "made", "skip_space", "start", "tokens")
 
-    def __init__(self, tokens: list[int], cached: int = 0) -> None:
+    def __init__(self, tokens: list[int], cached: int = 0, skip_space: bool = False) -> None:
+        """Begin with a prompt.
+
+        Arguments:
+            tokens: the prompt.
+            cached: how many of them are in memory already.
+            skip_space: the text will begin with a space that isn't meant.
+        """
         self.tokens = tokens
         self.cached = cached
+        self.skip_space = skip_space
         self.made: list[int] = []
         self.finish_reason: str | None = None
         self.start = self.first = self.last = 0.0
@@ -73,6 +81,8 @@ def texts(
     try:
         decoder = Utf8Decoder()
         pieces = _pieces(ctx, chain, progress, most, special)
+        if progress.skip_space:
+            pieces = _without_space(pieces)
         if not stops:
             for text in map(decoder.feed, pieces):
                 if text:
@@ -98,6 +108,14 @@ def texts(
     finally:
         for each in owned:
             each.close()
+
+
+def _without_space(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        if piece:
+            yield piece.removeprefix(b" ")
+            break
+    yield from pieces
 
 
 def _pieces(

@@ -23,9 +23,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.utils import Namespace
 
 from ..errors import ChatTemplateError
-from . import budget as budget_
-from . import marked
-from .budget import current, number, weigh
+from . import costs, marked
+from .budget import Budget, current
+from .costs import number, weigh
 
 _COUNTED = "counted items"
 """a filter's name that no template can spell"""
@@ -33,6 +33,11 @@ _LEFT_OUT = frozenset({"pprint", "striptags", "urlize", "wordwrap", "xmlattr"})
 _TAKES_APART = frozenset(
     {"batch", "dictsort", "groupby", "list", "map", "reject", "select", "slice", "sort", "unique"}
 )
+_SHALLOW = frozenset(
+    {"attr", "batch", "count", "d", "default", "first", "items", "last", "length", "list", "map", "reject"}
+    | {"rejectattr", "reverse", "select", "selectattr", "slice"}
+)
+"""filters that don't look into the elements of what they are given"""
 _REFUSED = {
     str: frozenset({"encode", "expandtabs", "format_map", "maketrans", "striptags", "translate", "unescape"}),
     int: frozenset({"from_bytes", "to_bytes"}),
@@ -172,7 +177,7 @@ class Environment(ImmutableSandboxedEnvironment):
         return value
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        budget_.binop(current.get(), operator, left, right)
+        costs.binop(current.get(), operator, left, right)
         return super().call_binop(context, operator, left, right)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
@@ -191,16 +196,14 @@ class Environment(ImmutableSandboxedEnvironment):
 
         def format_(*args: Any, **kwargs: Any) -> str:
             values = [*args, *kwargs.values()]
-            budget_.formatted(current.get(), text, values)
+            costs.formatted(current.get(), text, values)
             made: str = SandboxedFormatter(self).vformat(text, args, kwargs)
             return marked.own(made) if marked.is_own(text) and all(map(marked.is_own, values)) else str(made)
 
         return format_
 
 
-def _method(
-    left: budget_.Budget, owner: Any, name: str, args: tuple[Any, ...], kwargs: Any
-) -> tuple[Any, ...]:
+def _method(left: Budget, owner: Any, name: str, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, ...]:
     """Take what a method of a text or a number will cost from the budget; return the arguments."""
     if isinstance(owner, bytes) or any(
         isinstance(owner, kind) and name in names for kind, names in _REFUSED.items()
@@ -236,7 +239,8 @@ def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         rest = args[skip + 1 :]
         for arg in (*rest, *kwargs.values()):
             number(arg)
-        weigh(value)
+        if name not in _SHALLOW:
+            weigh(value)
         if isinstance(value, str):
             _text_filter(left, name, value, rest, kwargs)
         elif name == "sum" and not isinstance(kwargs.get("start", (*rest, 0, 0)[1]), int | float):
@@ -246,7 +250,7 @@ def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return bounded
 
 
-def _text_filter(left: budget_.Budget, name: str, text: str, args: tuple[Any, ...], kwargs: Any) -> None:
+def _text_filter(left: Budget, name: str, text: str, args: tuple[Any, ...], kwargs: Any) -> None:
     if name == "replace":
         old, new = str((*args, "", "")[0]), str((*args, "", "")[1])
         left.produce(len(text) + len(kwargs.get("new", new)) * text.count(kwargs.get("old", old)))
@@ -254,7 +258,7 @@ def _text_filter(left: budget_.Budget, name: str, text: str, args: tuple[Any, ..
         width = kwargs.get("width", (*args, 4)[0])
         left.produce((text.count("\n") + 1) * (len(width) if isinstance(width, str) else int(width)))
     elif name == "format":
-        budget_.formatted(left, text, [*args, *kwargs.values()])
+        costs.formatted(left, text, [*args, *kwargs.values()])
     elif name in (
         "list",
         "sort",
@@ -270,7 +274,7 @@ def _text_filter(left: budget_.Budget, name: str, text: str, args: tuple[Any, ..
         left.produce(64 * len(text))
 
 
-def _result(left: budget_.Budget, value: Any) -> Any:
+def _result(left: Budget, value: Any) -> Any:
     """Take what came out of a call or a filter from the budget."""
     if isinstance(value, str):
         left.produce(len(value))
@@ -284,7 +288,7 @@ def _result(left: budget_.Budget, value: Any) -> Any:
 def _printed(value: Any) -> Any:
     """Return a value as it is put out, or raise if its text would be too large."""
     if not isinstance(value, str | int | float | Undefined):
-        weigh(dict.fromkeys(range(1), vars(value)) if isinstance(value, Namespace) else value)
+        weigh(value)
         value = str(value)
         current.get().produce(len(value))
     return value

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _OLDEST = (3, 1, 6)
 """earlier versions have known ways out of the sandbox"""
 _KEPT = 16
+_AT_ONCE = 4096
 
 _compiled: OrderedDict[str, Template] = OrderedDict()
 _lock = threading.Lock()
@@ -61,6 +62,8 @@ def render(
             budget.step()
             budget.produce(len(piece))
             pieces.append(piece)
+            if len(pieces) == _AT_ONCE:
+                pieces = [marked.join(pieces)]
         return marked.join(pieces)
     except LlamaError:
         raise

@@ -14,6 +14,8 @@ from typing import Any, SupportsIndex
 
 Range = tuple[int, int]
 
+_MOST_TIMES = 1000
+
 
 class Own(str):
     """Text with the ranges that are the template's own; made by :func:`own` and :func:`join`."""
@@ -42,7 +44,11 @@ class Own(str):
         return join((other, self))
 
     def __mul__(self, count: SupportsIndex) -> str:
-        return join([self] * count.__index__())
+        text = str.__mul__(self, count)
+        if is_own(self):
+            return own(text)
+        times = max(0, count.__index__())
+        return join([self] * times) if times <= _MOST_TIMES else text
 
     __rmul__ = __mul__
 
@@ -129,6 +135,9 @@ class Own(str):
             result.append(self._part(at, piece))
             at += len(piece) + len(sep or "")
         return result
+
+
+Own.__name__ = "str"  # it stands in the messages of Python's errors about a template
 
 
 def own(text: str) -> Own:

@@ -51,12 +51,11 @@ class ChatStream:
     Threads: ``next()`` one at a time; ``cancel()`` any.
     """
 
-    __slots__ = ("__weakref__", "_generation", "_leading_space", "_text")
+    __slots__ = ("__weakref__", "_generation", "_text")
 
-    def __init__(self, generation: Generation, leading_space: bool = False) -> None:
-        """Take over a generation; ``leading_space``: its text begins with a space that isn't meant."""
+    def __init__(self, generation: Generation) -> None:
+        """Made by :meth:`llama_ffi.Model.chat` and :meth:`ChatSession.say`."""
         self._generation = generation
-        self._leading_space = leading_space
         self._text: list[str] = []
 
     def __iter__(self) -> ChatStream:
@@ -65,9 +64,6 @@ class ChatStream:
     def __next__(self) -> str:
         try:
             piece = next(self._generation)
-            if self._leading_space:
-                self._leading_space = False
-                piece = piece.removeprefix(" ") or next(self._generation)
         except CancelledError:
             raise StopIteration from None
         self._text.append(piece)
@@ -186,7 +182,7 @@ def _begin(
     def context(most: int) -> Context:
         return context_for(model, tokens, most, n_ctx=n_ctx, n_batch=n_batch, n_threads=n_threads)
 
-    return ChatStream(start(context, tokens, 0, **sampling), leading_space(model, tokens))
+    return ChatStream(start(context, Progress(tokens, 0, leading_space(model, tokens)), **sampling))
 
 
 def leading_space(model: Model, tokens: list[int]) -> bool:
@@ -231,8 +227,7 @@ def chat_tokens(
 
 def start(
     context: Any,
-    tokens: list[int],
-    cached: int,
+    progress: Progress,
     *,
     max_tokens: int = -1,
     temp: float = 0.8,
@@ -248,7 +243,7 @@ def start(
 
     Arguments:
         context: a Context, which stays its owner's; or a function that makes one of a number of tokens.
-        cached: how many of the tokens it holds already.
+        progress: with the chat's tokens.
     """
     most = check.integer("max_tokens", max_tokens, -1)
     stops = stop_texts.listed(stop)
@@ -258,4 +253,4 @@ def start(
     if not isinstance(context, Context):
         context = context(most)
         owned.insert(0, context)
-    return Generation(context, chain, Progress(tokens, cached), most, stops, bool(special), owned)
+    return Generation(context, chain, progress, most, stops, bool(special), owned)

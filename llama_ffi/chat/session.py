@@ -10,6 +10,7 @@ from .._core import check
 from ..context import Context
 from ..errors import ArgumentTypeError, MemoryOperationError, PromptTooLongError
 from ..generation import Generation
+from ..generation_loop import Progress
 from ..model import Model
 from .budget import Limits
 from .messages import Message, checked
@@ -126,8 +127,8 @@ class ChatSession:
                 f"the conversation has {len(tokens)} tokens, the context holds {self._context.n_ctx_seq}; "
                 "reset() it, or use a larger n_ctx"
             )
-        cached = self._keep(tokens)
-        turn = _Turn(start(self._context, tokens, cached, **sampling), self, question, tokens)
+        progress = Progress(tokens, self._keep(tokens), leading_space(self.model, tokens))
+        turn = _Turn(start(self._context, progress, **sampling), self, question, tokens)
         self._running = turn
         return turn if stream else finished(turn)
 
@@ -194,7 +195,7 @@ class _Turn(ChatStream):
     def __init__(
         self, generation: Generation, session: ChatSession, question: dict[str, Any], tokens: list[int]
     ) -> None:
-        super().__init__(generation, leading_space(session.model, tokens))
+        super().__init__(generation)
         self._session: ChatSession | None = session
         self._question = question
         self._tokens = tokens
