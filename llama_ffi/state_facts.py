@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ._core import binding, state_payload
@@ -57,9 +57,15 @@ def depends_on_n_ctx(ctx: Context) -> bool:
     return ctx.model.metadata.get(f"{ctx.model.arch}.rope.scaling.type") == "longrope"
 
 
-def two_dimensional(ctx: Context) -> bool:
-    """Return whether several tokens can be at one position of a sequence (images)."""
-    return "MROPE" in ctx.model.rope_type.name
+def wrong_count(ctx: Context, cells: Mapping[int, tuple[int, int, int]], n_tokens: Mapping[int, int]) -> str:
+    """Say which sequence's tokens are not as many as its positions; "" if none."""
+    if "MROPE" in ctx.model.rope_type.name:
+        return ""  # an image's tokens share positions: there are more tokens than positions
+    for sequence, count in n_tokens.items():
+        last = cells[sequence][1] if sequence in cells else -1
+        if count != last + 1:
+            return f"{count} tokens for sequence {sequence}, whose memory ends at position {last}"
+    return ""
 
 
 def summary(parts: Iterable[state_payload.Part], sequence: int | None) -> dict[int, tuple[int, int, int]]:

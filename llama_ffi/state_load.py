@@ -152,6 +152,9 @@ def restore(ctx: Context, header: Header, view: memoryview, sequence: int | None
         cells = state_facts.summary(found, saved)
         if cells != header.cells:
             raise StateDamagedError(f"the payload holds {cells}, the header says {dict(header.cells)}")
+        wrong = state_facts.wrong_count(ctx, cells, header.n_tokens)
+        if wrong:
+            raise StateDamagedError(f"the header's tokens don't fit: {wrong}")
         _check_prefix(view, prefix)
         ctx._outputs.borrows.refuse_move("loading a state")
         ctx._outputs.invalidate()

@@ -129,7 +129,9 @@ def _take(ctx: Context, pointer: Any, area: Any, begin: int, plan: Plan) -> dict
         arch = ctx.model.arch if sequence is None else None
         found = state_payload.read(part, form, state_facts.limits(ctx, form), arch=arch)
     cells = state_facts.summary(found, sequence)
-    _check_tokens(ctx, cells, plan.tokens)
+    wrong = state_facts.wrong_count(ctx, cells, plan.header.n_tokens)
+    if wrong:
+        raise InvalidArgumentError(f"{wrong}; give the tokens that were decoded")
     return cells
 
 
@@ -149,20 +151,6 @@ def _token_lists(ctx: Context, tokens: Tokens, sequence: int | None) -> dict[int
             check.token(each, ctx._limits.n_vocab)
         lists[number] = ids
     return lists
-
-
-def _check_tokens(
-    ctx: Context, cells: Mapping[int, tuple[int, int, int]], lists: Mapping[int, array.array[int]]
-) -> None:
-    if state_facts.two_dimensional(ctx):
-        return  # an image's tokens share positions: there are more tokens than positions
-    for sequence, ids in lists.items():
-        last = cells[sequence][1] if sequence in cells else -1
-        if len(ids) != last + 1:
-            raise InvalidArgumentError(
-                f"{len(ids)} tokens are given for sequence {sequence}, whose memory ends at position {last}; "
-                f"give the {last + 1} tokens that were decoded"
-            )
 
 
 def _extra(extra: Mapping[str, Any] | None) -> dict[str, Any]:

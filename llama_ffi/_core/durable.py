@@ -22,7 +22,7 @@ except ImportError:  # Windows: a file that is open can't be removed, which serv
     fcntl = None
 
 SUFFIX = ".llama_ffi-part"
-_SECONDS_TO_LOCK = 3600
+_SECONDS_TO_LOCK = 60
 
 
 class Replacement:
