@@ -80,8 +80,15 @@ def _plain(
         new.reserve(begin + length)
         with payload_file.mapped(new.fd, begin + length, writable=True) as area:
             cells = _take(ctx, pointer, area, begin, plan)
-            with payload_file.writing_out(new.fd), memoryview(area) as view, view[begin:] as part:
-                sha256 = payload_file.digest(part, progress)
+    # By another mapping: to write out pages that are mapped for writing, the system has to tell every core
+    # that runs a thread of this process, page by page, which takes longer than all the rest.
+    with (
+        payload_file.writing_out(new.fd),
+        payload_file.mapped(new.fd, begin + length, writable=False) as area,
+        memoryview(area) as view,
+        view[begin:] as part,
+    ):
+        sha256 = payload_file.digest(part, progress)
     header = replace(header, sha256=sha256, cells=cells)
     durable.write_all(new.fd, state_header.encode(header, plan.tokens, room, begin, length))
     return header, begin + length

@@ -324,3 +324,58 @@ def header_source(model: lf.Model) -> bytes:
         feed(ctx, [1, 5, 6])
         lf.StateFile.save(ctx, stream, [1, 5, 6])
     return stream.getvalue()
+
+
+@pytest.mark.parametrize("compress", [None, 1])
+def test_a_full_disk(saved: Path, tokens: list[int], compress: int | None) -> None:
+    """On a file system of 64 KB that holds the old state already."""
+    program = """
+import sys, llama_ffi as lf
+sys.path.insert(0, sys.argv[3])
+from tests.state.conftest import SMALL, feed
+lf.StateFile.verify(sys.argv[1])
+with lf.Model.load(lf.tiny_model_path()) as model, model.context(**SMALL) as ctx:
+    feed(ctx, [1, 5, 6, 7, 8, 9, 10, 11, 12])
+    try:
+        lf.StateFile.save(ctx, sys.argv[1], compress=eval(sys.argv[2]))
+    except lf.errors.StateSaveError as error:
+        print(error)
+lf.StateFile.verify(sys.argv[1])
+"""
+    root = Path(__file__).resolve().parents[2]
+    folder = saved.parent / "small"
+    folder.mkdir()
+    shell = (
+        f'mount -t tmpfs -o size=64k tmpfs {folder} && cp {saved} {folder}/x && exec "$@" && ls -A {folder}'
+    )
+    command = ["unshare", "-rm", "sh", "-c", shell, "-", sys.executable, "-c", program, f"{folder}/x"]
+    done = subprocess.run([*command, str(compress), str(root)], capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr
+    assert "No space left on device; what was there before is as it was" in done.stdout
+
+
+def test_a_folder_that_is_read_only(model: lf.Model, saved: Path) -> None:
+    program = """
+import io, os, sys, llama_ffi as lf
+sys.path.insert(0, sys.argv[2])
+from tests.state.conftest import SMALL
+with lf.Model.load(lf.tiny_model_path()) as model, model.context(**SMALL) as ctx:
+    lf.StateFile.save(ctx, io.BytesIO())  # everything is imported before the user changes
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    try:
+        lf.StateFile.save(ctx, sys.argv[1])
+    except lf.errors.StateSaveError as error:
+        print(error)
+"""
+    root = str(Path(__file__).resolve().parents[2])
+    before = saved.read_bytes()
+    folder = saved.parent
+    folder.chmod(0o555)
+    try:
+        command = [sys.executable, "-c", program, saved, root]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    finally:
+        folder.chmod(0o755)
+    assert "Permission denied; what was there before is as it was" in done.stdout, done.stderr
+    assert saved.read_bytes() == before
