@@ -24,6 +24,13 @@ REASONS: dict[str, str] = {
         "The context is made with a callback in C that reads a flag (`Context.cancel`); one in Python would "
         "be called on ggml's threads, some ninety times per decode."
     ),
+    "llama_state_load_file": "It believes the file; `PromptCache.load` checks it, and hands C the bytes.",
+    "llama_state_save_file": "It writes over the old file; `PromptCache.save` replaces it in one step.",
+    "llama_state_seq_load_file": "It believes the file; `PromptCache.load` checks it, and hands C the bytes.",
+    "llama_state_seq_save_file": "It writes over the old file; `PromptCache.save` replaces it in one step.",
+    "llama_state_seq_get_size": "llama_state_seq_get_size_ext with flags 0 is the same.",
+    "llama_state_seq_get_data": "llama_state_seq_get_data_ext with flags 0 is the same.",
+    "llama_state_seq_set_data": "llama_state_seq_set_data_ext with flags 0 is the same.",
 }
 """C function → reason"""
 
@@ -42,19 +49,6 @@ PENDING = frozenset(
         "llama_adapter_get_alora_invocation_tokens",
         "llama_set_adapters_lora",
         "llama_set_adapter_cvec",
-        "llama_state_get_size",
-        "llama_state_get_data",
-        "llama_state_set_data",
-        "llama_state_load_file",
-        "llama_state_save_file",
-        "llama_state_seq_get_size",
-        "llama_state_seq_get_data",
-        "llama_state_seq_set_data",
-        "llama_state_seq_save_file",
-        "llama_state_seq_load_file",
-        "llama_state_seq_get_size_ext",
-        "llama_state_seq_get_data_ext",
-        "llama_state_seq_set_data_ext",
         "llama_batch_get_one",
         "llama_batch_init",
         "llama_batch_free",

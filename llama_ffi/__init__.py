@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .model import Model
     from .paths import bindings_folder, libraries_at, tiny_model_path
     from .perf import ContextPerf
+    from .prompt_cache import PromptCache
     from .sampler import Sampler, SamplerChain
     from .sampler.candidates import Candidates
     from .sampler.custom import PythonSampler
@@ -81,6 +82,7 @@ _HOME = {
     "PythonSampler": "sampler.custom",
     "Sampler": "sampler",
     "SamplerChain": "sampler",
+    "PromptCache": "prompt_cache",
     "StateFile": "statefile",
     "Timings": "generation_loop",
     "Usage": "generation_loop",
@@ -131,6 +133,7 @@ __all__ = [
     "PythonSampler",
     "Sampler",
     "SamplerChain",
+    "PromptCache",
     "StateFile",
     "Timings",
     "Usage",

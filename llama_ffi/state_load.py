@@ -147,7 +147,8 @@ def restore(ctx: Context, header: Header, view: memoryview, sequence: int | None
         form = state_io.form(ffi, lib, pointer, ctx.n_seq_max)
         prefix = 0 if header.kind == "context" else state_io.PREFIX
         arch = ctx.model.arch if header.kind == "context" else None
-        found = state_payload.read(view[prefix:], form, state_facts.limits(ctx, form), arch=arch)
+        with view[prefix:] as part:
+            found = state_payload.read(part, form, state_facts.limits(ctx, form), arch=arch)
         saved = None if header.kind == "context" else next(iter(header.cells), 0)
         cells = state_facts.summary(found, saved)
         if cells != header.cells:

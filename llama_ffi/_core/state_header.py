@@ -86,7 +86,7 @@ def encode(
 ) -> bytes:
     """Return everything before the payload, ``begin`` bytes."""
     description = _json(header).ljust(room)
-    blob = b"".join(_little(tokens[sequence]).tobytes() for sequence in header.n_tokens)
+    blob = b"".join(little(tokens[sequence]).tobytes() for sequence in header.n_tokens)
     fixed = _FIXED.pack(_MAGIC, len(description), len(blob), begin, stored)
     digest = hashlib.sha256(fixed + description + blob).digest()
     return (fixed + digest + description + blob).ljust(begin, b"\0")
@@ -130,7 +130,7 @@ def decode(read: Read, size: int) -> tuple[Header, dict[int, array.array[int]], 
                 f"the header says {count} tokens for sequence {sequence}, there are fewer"
             )
         ids = array.array("i", rest[at : at + 4 * count])
-        tokens[sequence] = _little(ids)
+        tokens[sequence] = little(ids)
         at += 4 * count
     if at != len(rest):
         raise StateDamagedError(f"the header holds {len(rest) - at} bytes after its tokens")
@@ -197,7 +197,8 @@ def _cells(first: object, last: object, count: object) -> tuple[int, int, int]:
     return _count(first), _count(last), _count(count)
 
 
-def _little(ids: array.array[int]) -> array.array[int]:
+def little(ids: array.array[int]) -> array.array[int]:
+    """Return int32 values as they stand in files: little-endian; from files as they are here."""
     if sys.byteorder == "little":
         return ids
     swapped = ids[:]

@@ -130,12 +130,13 @@ def read(view: memoryview, form: Form, limits: Limits, *, arch: str | None) -> t
     # right; if none does, the one that came farthest says what is wrong.
     farthest: _Damage | None = None
     for extension, has_values in itertools.product((0, _TWO_DIMENSIONS), (True, False)):
-        walk = _Walk(view.cast("B"), limits, arch is not None, extension, has_values)
-        try:
-            return walk.state(form, arch)
-        except _Damage as damage:
-            if farthest is None or damage.at > farthest.at:
-                farthest = damage
+        # Released at once: a traceback that is kept must not keep a file mapped.
+        with view.cast("B") as flat:
+            try:
+                return _Walk(flat, limits, arch is not None, extension, has_values).state(form, arch)
+            except _Damage as damage:
+                if farthest is None or damage.at > farthest.at:
+                    farthest = damage
         if not form.kv_parts:
             break
     assert farthest is not None

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import llama_ffi as lf
+from llama_ffi._core import state_payload_file as payload_file
 
 from . import reseal
 from .conftest import SMALL, feed, go_on
@@ -194,6 +195,7 @@ def child(seed: int, first: int, count: int) -> None:
             CASES.append(Case(model, options, seq_id))
     for index in range(first, first + count):
         rng = random.Random(f"{seed}/{index}")
+        payload_file._SMALL = rng.choice([0, 1 << 20])  # mapped, or copied as small ones are
         case = rng.choice(CASES)
         change = rng.choice(SEALED if index % 2 else UNSEALED)
         print(json.dumps([index, change.__name__, "begun"]), flush=True)
