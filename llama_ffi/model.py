@@ -166,6 +166,9 @@ class Model(ModelProperties):
         active = binding.active()
         lib = active.lib
         source = model_source.source(path, offset)
+        model_file.check_overrides(kv_overrides or {})
+        if not vocab_only:  # to look at it is safe
+            model_file.check_model(source.name, source.headers(), kv_overrides or {})
         params, keep, callback = model_params(
             active,
             n_gpu_layers=n_gpu_layers,
@@ -211,12 +214,6 @@ class Model(ModelProperties):
         model._changes = dict(kv_overrides or {})
         if callback is not None:
             callback.reraise()
-        if not vocab_only:
-            try:
-                model_file.check_metadata(model.path, model.metadata, kv_overrides or {})
-            except BaseException:
-                model.close()
-                raise
         return model
 
     @classmethod
@@ -281,7 +278,6 @@ class Model(ModelProperties):
             no_alloc=False,
             load_mtp=False,
         )
-        model_file.check_overrides(kv_overrides or {})
         pointer, weights = model_memory.build(active, metadata, fill, params)
         model = cls(pointer, vocab_only=bool(vocab_only), keep=keep)
         model._changes = {**(kv_overrides or {}), "weights": weights}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from ._core import logs, model_file
+from ._core import logs, model_checks, model_file
 from ._core.callbacks import Callback
 from .errors import (
     ArgumentTypeError,
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
 Fill = Callable[[str, tuple[int, ...], str], Any]
 """Called with a tensor's name, its shape (rows' length last) and its type; returns its values."""
-
-_MAX_LAYERS = 512
-_MAX_EXPERTS = 1024
-_ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 
 
 def build(
@@ -84,52 +80,9 @@ def _check(gguf: GgufContext, vocab_only: bool) -> None:
     if vocab_only:
         return
 
-    def number(name: str, default: int = 0) -> int:
-        value = gguf.get(f"{arch}.{name}", default)
-        if isinstance(value, list):
-            value = max(value, default=default)
-        return value if isinstance(value, int) else default  # C refuses other types by itself
-
-    layers = number("block_count", 1)
-    if not 1 <= layers <= _MAX_LAYERS:
-        raise InvalidArgumentError(f"{arch}.block_count is {layers}; it must lie in [1, {_MAX_LAYERS}]")
-    for name in ("embedding_length", "context_length"):
-        if number(name, 1) < 1:
-            raise InvalidArgumentError(f"{arch}.{name} is {number(name)}; it must be 1 or more")
-    if number("nextn_predict_layers") > layers:
-        raise InvalidArgumentError(
-            f"{arch}.nextn_predict_layers is {number('nextn_predict_layers')}, more than the {layers} layers"
-        )
-    experts, used = number("expert_count"), number("expert_used_count")
-    if experts > _MAX_EXPERTS or used > experts or (experts and not used):
-        raise InvalidArgumentError(
-            f"{arch}.expert_count is {experts} and {arch}.expert_used_count {used}; "
-            f"of at most {_MAX_EXPERTS} experts 1 or more must be used, or both be 0"
-        )
-    groups, chosen = number("expert_group_count"), number("expert_group_used_count")
-    if groups and (
-        groups >= max(experts, 1) or (groups > 1 and (experts % groups or not 0 < chosen < groups))
-    ):
-        raise InvalidArgumentError(
-            f"{arch}.expert_group_count is {groups} (used: {chosen}) for {experts} experts; it must divide "
-            f"their number and be less, and fewer groups be used than there are"
-        )
-    scaling = gguf.get(f"{arch}.rope.scaling.type", "linear")
-    if scaling not in _ROPE_SCALINGS:
-        raise InvalidArgumentError(
-            f"{arch}.rope.scaling.type is {scaling!r}; choose one of: {', '.join(_ROPE_SCALINGS)}"
-        )
-    width = number("wkv.head_size", 64)
-    if arch.startswith(("rwkv", "arwkv")) and (width % 64 or not width):
-        raise InvalidArgumentError(
-            f"{arch}.wkv.head_size is {width}; ggml's kernels read and write beyond heads that aren't a "
-            f"multiple of 64 wide"
-        )
-    for key in gguf:
-        if key.endswith("_epsilon"):
-            value = gguf[key]
-            if isinstance(value, float) and not 0 <= value < float("inf"):
-                raise InvalidArgumentError(f"{key} is {value}; it must be finite and not below 0")
+    problem = model_checks.metadata_problem(arch, gguf.get, gguf)
+    if problem:
+        raise InvalidArgumentError(problem)
 
 
 def _set(active: Binding, tensor: Any, fill: Any, digest: Any) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from ..errors import GgufError
 from . import gguf_types as types
@@ -29,6 +29,7 @@ MAX_DEPTH = 8
 
 _WINDOW = 1 << 18
 _SHOWN = 60
+_SMALL = 4096
 _U32 = struct.Struct(ORDER + "I")
 _I32 = struct.Struct(ORDER + "i")
 _U64 = struct.Struct(ORDER + "Q")
@@ -73,6 +74,8 @@ class Header(NamedTuple):
     version: int
     alignment: int
     entries: dict[str, Entry]
+    values: dict[str, Any]
+    """the values of entries that are numbers, short texts and short arrays of numbers"""
     tensors: dict[str, TensorInfo]
     info_end: int
     """where the list of tensors ends"""
@@ -186,6 +189,26 @@ class Scanner:
                 raise self.cut(f"string {count - left - 1} of {what}", index - last)
             self.at += index - first
 
+    def small(self, kind: int, item: int, length: int, what: str) -> Any:
+        """Read a value; None, and nothing is read, if it isn't a short one."""
+        many = kind == ARRAY
+        if many:
+            kind = item
+        if kind == ARRAY or length > _SMALL or (many and kind == STRING):
+            return None
+        if kind == STRING:
+            at = self.at
+            size = self.number(_U64, f"the length of {what}")
+            if size > _SMALL:
+                self.at = at
+                return None
+            return self.bytes_(size, f"{what} (a string)").decode("utf-8", "replace")
+        data = self.bytes_(length * SIZES[kind], f"{what} ({types.type_name(kind)})")
+        numbers: list[Any] = list(struct.unpack(f"{ORDER}{length}{types.CODES[kind]}", data))
+        if kind == types.BOOL:
+            numbers = [each != 0 for each in numbers]
+        return numbers if many else numbers[0]
+
     def array_head(self, what: str) -> tuple[int, int]:
         """Read an array's type and count; both are possible afterwards."""
         at = self.at
@@ -232,8 +255,8 @@ def scan(file: IO[bytes], size: int, sizes: Sizes | None = None, *, nested: bool
     """
     window = Scanner(file, size)
     version, n_tensors, n_kv = _head(window)
-    entries = _entries(window, n_kv, nested)
-    alignment = _alignment(window, entries)
+    entries, values = _entries(window, n_kv, nested)
+    alignment = _alignment(window, entries, values)
     tensors = _tensors(window, n_tensors, sizes)
     info_end = data = window.at
     if tensors:
@@ -244,7 +267,7 @@ def scan(file: IO[bytes], size: int, sizes: Sizes | None = None, *, nested: bool
             )
         if sizes is not None:
             _check_data(tensors, sizes, data, alignment, size)
-    return Header(version, alignment, entries, tensors, info_end, data, size)
+    return Header(version, alignment, entries, values, tensors, info_end, data, size)
 
 
 def _head(window: Scanner) -> tuple[int, int, int]:
@@ -277,8 +300,9 @@ def _head(window: Scanner) -> tuple[int, int, int]:
     return version, n_tensors, n_kv
 
 
-def _entries(window: Scanner, n_kv: int, nested: bool) -> dict[str, Entry]:
+def _entries(window: Scanner, n_kv: int, nested: bool) -> tuple[dict[str, Entry], dict[str, Any]]:
     entries: dict[str, Entry] = {}
+    values: dict[str, Any] = {}
     for number in range(n_kv):
         begin = window.at
         key = window.text(f"the key of metadata entry {number}", MAX_KEY)
@@ -297,14 +321,18 @@ def _entries(window: Scanner, n_kv: int, nested: bool) -> dict[str, Entry]:
             start = window.at
             if item == ARRAY and not nested:
                 raise window.wrong(f"{shown} is an array of arrays, which llama.cpp doesn't take", at)
+        value = window.small(kind, item, count, shown)
+        if value is not None:
+            values[key] = value
+        elif kind == ARRAY:
             window.skip_array(item, count, shown, 1)
         else:
             window.skip_value(kind, shown)
         entries[key] = Entry(key, kind, item, count, begin, start, window.at)
-    return entries
+    return entries, values
 
 
-def _alignment(window: Scanner, entries: dict[str, Entry]) -> int:
+def _alignment(window: Scanner, entries: dict[str, Entry], values: dict[str, Any]) -> int:
     entry = entries.get(types.ALIGNMENT_KEY)
     if entry is None:
         return types.DEFAULT_ALIGNMENT
@@ -312,9 +340,7 @@ def _alignment(window: Scanner, entries: dict[str, Entry]) -> int:
         raise window.wrong(
             f"{types.ALIGNMENT_KEY} is of type {types.type_name(entry.type)}; it must be u32", entry.begin
         )
-    after, window.at = window.at, entry.start
-    alignment = window.number(_U32, types.ALIGNMENT_KEY)
-    window.at = after
+    alignment: int = values[types.ALIGNMENT_KEY]
     if alignment == 0 or alignment & (alignment - 1):
         raise window.wrong(
             f"{types.ALIGNMENT_KEY} is {alignment}; it must be a power of 2, such as 32", entry.start

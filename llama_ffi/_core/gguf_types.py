@@ -100,6 +100,13 @@ def n_bytes(kind: TensorType, ne: tuple[int, ...]) -> int:
     return total
 
 
+@lru_cache(maxsize=256)
+def has_floats(number: int) -> bool:
+    """Return whether ggml computes with a type, rather than only storing it or using it in between."""
+    kind = tensor_type(number)
+    return kind is not None and (kind.name == "f32" or to_float(number) != binding.active().NULL)
+
+
 def to_float(number: int) -> Any:
     """Return C's function that turns blocks of a type into floats; NULL if there is none."""
     traits = binding.active().lib.ggml_get_type_traits(number)

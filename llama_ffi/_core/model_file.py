@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, Any, cast
 
 from ..errors import (
@@ -15,7 +15,7 @@ from ..errors import (
     ModelNotFoundError,
     ModelPermissionError,
 )
-from . import gguf_scan, gguf_types
+from . import gguf_scan, gguf_types, model_checks
 from . import text as text_
 from .gguf_scan import Header
 
@@ -74,6 +74,28 @@ def look_into(name: str, file: IO[bytes], start: int) -> Header:
         raise ModelLoadError(f"{name}: {error.strerror or error}") from error
 
 
+def check_model(name: str, headers: Sequence[Header], overrides: Mapping[str, object]) -> None:
+    """Raise what libllama would die of in a model that is sound as a file.
+
+    Arguments:
+        headers: of its files, the first part first.
+        overrides: metadata that replaces the file's own.
+    """
+    own = headers[0].values
+    arch = own.get("general.architecture")
+    problem = None
+    if isinstance(arch, str):
+        values = {**own, **overrides}
+        problem = model_checks.metadata_problem(arch, values.get, values)
+        if problem and overrides and model_checks.metadata_problem(arch, own.get, own) != problem:
+            raise InvalidArgumentError(f"kv_overrides: {problem}")
+    hint = ", or give the right value in kv_overrides" if problem else ""
+    tensors = {key: info for header in headers for key, info in header.tensors.items()}
+    problem = problem or model_checks.tensors_problem(str(arch), tensors)
+    if problem:
+        raise ModelFileError(f"{name}: {problem}; fix the file{hint}")
+
+
 class _Shifted:
     """A file that begins later than it does."""
 
@@ -112,39 +134,6 @@ def check_overrides(overrides: Mapping[str, object]) -> None:
             )
         if key.endswith(_WKV_HEAD) and isinstance(value, int) and (value <= 0 or value % 64):
             raise InvalidArgumentError(f"kv_overrides[{key!r}] is {value}; it must be a multiple of 64")
-
-
-def check_metadata(name: str, metadata: Mapping[str, str], overridden: Container[str]) -> None:
-    """Raise for metadata that every decode would die of.
-
-    Arguments:
-        metadata: what the file says; overridden values don't show in it.
-        overridden: the keys whose values in the file don't count.
-    """
-    for key, value in metadata.items():
-        if key.endswith(_WKV_HEAD) and key not in overridden and not _fits(key, value):
-            raise ModelFileError(
-                f"{name}: its metadata has {key} = {value}, which must be a multiple of 64: ggml's "
-                f"kernels read and write beyond other heads"
-            )
-        if not key.endswith(_EPSILON) or key in overridden:
-            continue
-        try:
-            number = float(value.replace(",", "."))  # C writes it with the locale's decimal point
-        except ValueError:
-            continue  # not a number, so none of the keys that llama.cpp reads
-        # six decimals are all there are of it: -0.000000 may be -1e-9
-        if value.startswith("-") or not 0 <= number <= _FLOAT_MAX:
-            raise ModelFileError(
-                f"{name}: its metadata has {key} = {value}, which must be finite and not below 0; "
-                f"fix the file, or give the right value in kv_overrides"
-            )
-
-
-def _fits(key: str, head_size: str) -> bool:
-    if not key.startswith(("rwkv", "arwkv")):  # llama.cpp writes a 0 into every file that it saves
-        return True
-    return head_size.isdigit() and int(head_size) > 0 and int(head_size) % 64 == 0
 
 
 def load_error(name: str, lines: Sequence[str], cancellable: bool) -> ModelLoadError:

@@ -8,7 +8,7 @@ import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from ..errors import ArgumentTypeError, InvalidArgumentError
 from . import check, fingerprint, model_file
@@ -37,15 +37,19 @@ class Files:
         self._headers = [model_file.look_at(path) for path in paths]
         self.files = tuple(os.path.abspath(os.fsdecode(path)) for path in self.paths)
 
+    def headers(self) -> list[Header]:
+        """Return the headers of all of its files, those included that C finds by the name of the first."""
+        if len(self._headers) == 1:
+            files = fingerprint.with_splits(self.files, str(_count(self._headers[0])))
+            for path in files[1:]:
+                if not os.path.isfile(path):
+                    break  # C says that it's missing; and a lying count is no reason to ask 65,535 times
+                self._headers.append(model_file.look_at(path))
+        return self._headers
+
     def tensor_names(self) -> list[str]:
         """Return the names of the tensors in all of its files."""
-        headers = self._headers
-        if len(headers) == 1:
-            with model_file.open_file(self.name) as file:
-                count = _count(file, 0, headers[0])
-            files = fingerprint.with_splits(self.files, str(count))
-            headers = [*headers, *(model_file.look_at(path) for path in files[1:] if os.path.exists(path))]
-        return [name for header in headers for name in header.tensors]
+        return [name for header in self.headers() for name in header.tensors]
 
     def load(self, active: Binding, params: Any) -> Any:
         """Return what C makes of it, NULL if it refuses."""
@@ -77,11 +81,15 @@ class _FromOffset:
                     f"{self.name}: can't be read from ({error.strerror}); open it with mode 'rb'"
                 ) from error
             self._header = model_file.look_into(self.name, own, start)
-            parts = _count(own, start, self._header)
+            parts = _count(self._header)
         if parts > 1:
             raise InvalidArgumentError(
                 f"{self.name} is a part of a split model; the parts can be loaded by their paths only"
             )
+
+    def headers(self) -> list[Header]:
+        """Return its header, in a list."""
+        return [self._header]
 
     def tensor_names(self) -> list[str]:
         """Return the names of the tensors in it."""
@@ -189,10 +197,9 @@ def _name(file: Any) -> str:
     return f"descriptor {name if isinstance(name, int) else file}"
 
 
-def _count(file: IO[bytes], start: int, header: Header) -> int:
+def _count(header: Header) -> int:
     """Return of how many parts the model says to be one."""
     entry = header.entries.get("split.count")
     if entry is None or entry.end - entry.start != 2:  # C takes 16 bits only
         return 1
-    file.seek(start + entry.start)
-    return int.from_bytes(file.read(2), "little")
+    return int(header.values["split.count"])

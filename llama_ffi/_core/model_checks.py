@@ -1,0 +1,139 @@
+"""What libllama would die of in a model's metadata and tensors although the file is sound.
+
+Found by reading its assertions and by ``python -m tests.fuzz.gguf --systematic``: each tensor of each type,
+each number at its limits. An assertion at load would be caught by the guard, where there is one; a division
+by zero or a NULL function in a worker thread is caught by nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from . import gguf_types as types
+from .gguf_scan import TensorInfo
+
+MAX_LAYERS = 512
+MAX_EXPERTS = 1024
+_ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
+_FLOAT_MAX = 3.4028234663852886e38
+
+_RWKV = frozenset({"rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"})
+_MAMBA2 = frozenset(
+    {"mamba2", "falcon-h1", "granitehybrid", "nemotron_h", "nemotron_h_moe", "plamo2", "qwen3next", "qwen35",
+     "qwen35moe", "qwen4exp"}
+)  # fmt: skip
+_DIVISORS = {
+    "ssm.group_count": _MAMBA2,
+    "ssm.time_step_rank": _MAMBA2,
+    "experts_per_group": frozenset({"grovemoe"}),
+    "interleave_moe_layer_step": frozenset({"ernie4_5", "ernie4_5-moe"}),
+    "attention.output_group_count": frozenset({"deepseek4"}),
+}
+"""Numbers that libllama divides by, and the architectures in which it does. Files that it saved have zeros
+for all that an architecture doesn't use."""
+
+_INDEX = re.compile(r"(^|\.)(d2t|ffn_gate_tid2eid)(\.|$)")
+"""Tables of numbers, not weights."""
+_FLOAT = re.compile(
+    r"norm|\.bias$|^token_types\.|\.ssm_(a|d|conv1d)(\.|$)|\.time_mix_(first|lerp\w*|decay|ln)\.|"
+    r"\.channel_mix_lerp\w*\.|attn_rel_b|\.attn_sinks"
+)
+"""What is added and multiplied element by element: f32 only."""
+_NEEDED = {
+    "t5": ("dec.blk.0.attn_rel_b.weight", "enc.blk.0.attn_rel_b.weight"),
+    "t5encoder": ("enc.blk.0.attn_rel_b.weight",),
+}
+"""Tensors that libllama takes for optional and uses all the same."""
+
+Get = Callable[[str], Any]
+
+
+def metadata_problem(arch: str, get: Get, keys: Iterable[str] = ()) -> str | None:
+    """Return what libllama would abort on in a model's metadata, None if nothing is known.
+
+    Arguments:
+        get: gives the value of a key, None if there is none.
+        keys: all keys.
+    """
+
+    def number(name: str, default: int = 0) -> int:
+        value = get(f"{arch}.{name}")
+        if isinstance(value, list):
+            value = max(value, default=default)
+        # C refuses values of other types by itself
+        return value if isinstance(value, int) and not isinstance(value, bool) else default
+
+    layers = number("block_count", 1)
+    if not 1 <= layers <= MAX_LAYERS:
+        return f"{arch}.block_count is {layers}; it must lie in [1, {MAX_LAYERS}]"
+    for name in ("embedding_length", "context_length"):
+        if number(name, 1) < 1:
+            return f"{arch}.{name} is {number(name)}; it must be 1 or more"
+    for name, archs in _DIVISORS.items():
+        if arch in archs and number(name, 1) == 0:
+            return f"{arch}.{name} is 0; it must be 1 or more"
+    width = number("wkv.head_size", 64)
+    if arch in _RWKV and (width < 1 or width % 64):
+        return (
+            f"{arch}.wkv.head_size is {width}; it must be a multiple of 64: ggml's kernels read and write "
+            f"beyond other heads"
+        )
+    if number("nextn_predict_layers") > layers:
+        return (
+            f"{arch}.nextn_predict_layers is {number('nextn_predict_layers')}, more than the {layers} layers"
+        )
+    return _experts_problem(arch, number) or _others_problem(arch, get, keys)
+
+
+def _experts_problem(arch: str, number: Callable[..., int]) -> str | None:
+    experts, used = number("expert_count"), number("expert_used_count")
+    if experts > MAX_EXPERTS or used > experts or (experts and not used):
+        return (
+            f"{arch}.expert_count is {experts} and {arch}.expert_used_count {used}; "
+            f"of at most {MAX_EXPERTS} experts 1 or more must be used, or both be 0"
+        )
+    groups, chosen = number("expert_group_count"), number("expert_group_used_count")
+    if groups and (
+        groups >= max(experts, 1) or (groups > 1 and (experts % groups or not 0 < chosen < groups))
+    ):
+        return (
+            f"{arch}.expert_group_count is {groups} (used: {chosen}) for {experts} experts; it must divide "
+            f"their number and be less, and fewer groups be used than there are"
+        )
+    return None
+
+
+def _others_problem(arch: str, get: Get, keys: Iterable[str]) -> str | None:
+    scaling = get(f"{arch}.rope.scaling.type")
+    if isinstance(scaling, str) and scaling not in _ROPE_SCALINGS:
+        return f"{arch}.rope.scaling.type is {scaling!r}; choose one of: {', '.join(_ROPE_SCALINGS)}"
+    for key in keys:
+        if key.endswith("_epsilon"):
+            value = get(key)
+            if isinstance(value, float) and not 0 <= value <= _FLOAT_MAX:
+                return f"{key} is {value}; it must be finite and not below 0"
+    return None
+
+
+def tensors_problem(arch: str, tensors: Mapping[str, TensorInfo]) -> str | None:
+    """Return what kills a decode in the list of a model's tensors, None if nothing is known."""
+    for name, info in tensors.items():
+        kind = types.tensor_type(info.type)
+        assert kind is not None  # the scan has looked
+        if _INDEX.search(name):
+            continue
+        vector = sum(each > 1 for each in info.ne) <= 1
+        if kind.name != "f32" and (vector or _FLOAT.search(name)):
+            return (
+                f"tensor {name!r} is of type {kind.name}; libllama computes with it element by element, "
+                f"for which it must be f32"
+            )
+        if not types.has_floats(info.type):
+            return f"tensor {name!r} is of type {kind.name}, with which libllama can't compute"
+    if tensors:
+        for name in _NEEDED.get(arch, ()):
+            if name not in tensors:
+                return f"tensor {name!r} is missing; libllama uses it without looking"
+    return None
