@@ -20,6 +20,8 @@ REASONS: dict[str, str] = {
     "gguf_init_from_callback, which doesn't bypass the file's buffer.",
     "gguf_write_to_file_ptr": "`GgufContext.write` takes a path; what goes to an open file are "
     "`GgufContext.to_bytes` and the tensors' data.",
+    "llama_sampler_init_grammar_lazy_patterns": "`Sampler.grammar_lazy` waits for its triggers in Python; "
+    "C does it with std::regex, which throws, and overflows the stack on long texts.",
     "llama_set_abort_callback": (
         "The context is made with a callback in C that reads a flag (`Context.cancel`); one in Python would "
         "be called on ggml's threads, some ninety times per decode."
@@ -67,13 +69,6 @@ PENDING = frozenset(
         "llama_batch_ext_set_pos",
         "llama_process",
         "llama_get_embeddings",
-        "llama_get_sampled_token_ith",
-        "llama_get_sampled_probs_ith",
-        "llama_get_sampled_probs_count_ith",
-        "llama_get_sampled_logits_ith",
-        "llama_get_sampled_logits_count_ith",
-        "llama_get_sampled_candidates_ith",
-        "llama_get_sampled_candidates_count_ith",
         "llama_vocab_pad",
         "llama_vocab_get_add_sep",
         "llama_vocab_fim_pre",
@@ -82,11 +77,6 @@ PENDING = frozenset(
         "llama_vocab_fim_pad",
         "llama_vocab_fim_rep",
         "llama_vocab_fim_sep",
-        "llama_set_sampler",
-        "llama_sampler_init",
-        "llama_sampler_copy",
-        "llama_sampler_init_grammar_lazy_patterns",
-        "llama_perf_sampler_print",
         "llama_opt_param_filter_all",
         "llama_opt_init",
         "llama_opt_epoch",

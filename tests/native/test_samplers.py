@@ -143,12 +143,15 @@ def test_rows(ctx: lf.Context) -> None:
             chain.sample(ctx, row)
 
 
-def test_perf(ready: lf.Context) -> None:
+def test_perf(ready: lf.Context, caplog: pytest.LogCaptureFixture) -> None:
     chain = lf.SamplerChain(no_perf=False).add_temp(0.5).add_greedy()
     for _ in range(3):
         chain.sample(ready)
     assert chain.perf.n_sample == 3
     assert chain.perf.t_sample_ms > 0
+    with caplog.at_level("INFO", "llama_ffi"):
+        chain.perf_print()
+    assert "3 runs" in caplog.text
     chain.perf_reset()
     assert chain.perf.n_sample == 0
 
