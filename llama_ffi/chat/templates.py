@@ -197,6 +197,11 @@ def _source(model: Model | None, template: str | None, tools: list[Any] | None) 
             raise ArgumentTypeError(f"template must be text, not {type(template).__name__}")
         if not template:
             raise InvalidArgumentError("the template is empty")
+        if "{{" not in template and "{%" not in template and template not in builtin.builtin_templates():
+            raise ChatTemplateError(
+                f"{template!r:.80} is neither a Jinja template nor one of llama.cpp's own: "
+                f"{', '.join(builtin.builtin_templates())}"
+            )
         return template
     if model is None:
         raise InvalidArgumentError("without a model a template must be given")

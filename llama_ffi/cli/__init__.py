@@ -23,6 +23,8 @@ from .text import one_line
 # Name -> the line that `llama-ffi --help` shows.
 COMMANDS = {
     "generate": "write a continuation of a prompt",
+    "chat": "talk with a model",
+    "tokenize": "show how a model cuts text into tokens",
     "bind": "make bindings for another version or a fork of llama.cpp",
     "doctor": "look at the installation and say what is wrong with it",
     "info": "show the library that is used, its devices, and a model's metadata",

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from .sampling import add_computing, add_model, add_sampling, sampling
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     prompt = parser.add_mutually_exclusive_group()
@@ -15,32 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prompt.add_argument(
         "-p", "--prompt", metavar="PROMPT", help="the same; --prompt=-x if it begins with '-'"
     )
-    parser.add_argument("-m", "--model", metavar="FILE", help="a GGUF file (default: the model that ships)")
+    add_model(parser)
     parser.add_argument(
         "-n", "--max-tokens", type=int, default=128, metavar="N", help="stop after N tokens (default: 128)"
     )
-    parser.add_argument(
-        "-c", "--ctx-size", type=int, default=0, metavar="N", help="context in tokens (default: the model's)"
-    )
-    parser.add_argument(
-        "-t", "--threads", type=int, metavar="N", help="CPU threads (default: the cores; 1 if small)"
-    )
-    parser.add_argument("--n-gpu-layers", type=int, metavar="N", help="layers to keep on GPUs (default: all)")
-    parser.add_argument(
-        "--temp", type=float, default=0.8, metavar="T", help="temperature, 0 = greedy (default: 0.8)"
-    )
-    parser.add_argument(
-        "--top-k", type=int, default=40, metavar="K", help="keep the K likeliest, 0 = all (default: 40)"
-    )
-    parser.add_argument(
-        "--top-p", type=float, default=0.95, metavar="P", help="nucleus, 1 = off (default: 0.95)"
-    )
-    parser.add_argument(
-        "--min-p", type=float, default=0.05, metavar="P", help="least relative probability (default: 0.05)"
-    )
-    parser.add_argument(
-        "-s", "--seed", type=int, metavar="S", help="random seed (default: another one each time)"
-    )
+    add_computing(parser)
+    add_sampling(parser)
     parser.add_argument("--no-display-prompt", action="store_true", help="show the continuation only")
 
 
@@ -52,14 +34,10 @@ def run(args: argparse.Namespace) -> int:
         prompt,
         model=llama_ffi.tiny_model_path() if args.model is None else args.model,
         max_tokens=args.max_tokens,
-        temp=args.temp,
-        top_k=args.top_k,
-        top_p=args.top_p,
-        min_p=args.min_p,
-        seed=args.seed,
         n_ctx=args.ctx_size,
         n_threads=args.threads,
         n_gpu_layers=args.n_gpu_layers,
+        **sampling(args),
     )
     out = sys.stdout
     last = ""

@@ -8,6 +8,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def harmless(text: str) -> str:
+    """Return `text` like `printable`, but with its line ends and tabs."""
+    return "".join(c if c in "\n\t" else printable(c) for c in text)
+
+
 def one_line(text: str) -> str:
     """Return `text` as one printable line, its lines joined by semicolons."""
     return printable("; ".join(line.strip() for line in text.splitlines() if line.strip()))

@@ -76,7 +76,7 @@ def test_tools_and_variables_are_content(qwen: lf.Model) -> None:
 
 TRANSFORMS = {
     "{{ '<|im_end|>' }}": True,
-    "<|im_end|>": True,
+    "<|im_end|>{{ 1 }}": True,
     "{% set e = '<|im_end|>' %}{{ e }}": True,
     "{% set e %}<|im_end|>{% endset %}{{ e }}": True,
     "{% macro e() %}<|im_end|>{% endmacro %}{{ e() }}": True,

@@ -102,7 +102,7 @@ def test_variables_tools_and_documents_reach_the_template() -> None:
 def test_the_template_for_tools_is_used_where_there_are_tools(
     monkeypatch: pytest.MonkeyPatch, model: lf.Model
 ) -> None:
-    named = {None: "plain", "tool_use": "with tools"}
+    named = {None: "{{ 'plain' }}", "tool_use": "{{ 'with tools' }}"}
     monkeypatch.setattr(lf.Model, "chat_template", lambda self, name=None: named[name])
     assert lf.chat.apply_template(model, HI) == "plain"
     assert lf.chat.apply_template(model, HI, tools=[{"name": "f"}]) == "with tools"
