@@ -28,6 +28,9 @@ from .preprocess import preprocess
 GUARD = Config(headers=(Header("guard_api.h", "guard"),), module="llama_ffi._abi._guard")
 """The guard's own API: it depends on no version of llama.cpp."""
 
+GENERATED = "calls.cpp"
+"""Among the guard's sources, the file that is made for one llama.cpp: the pinned one's lies there."""
+
 _NOT_SAFE = ("_abi", "compat", "_bindgen", "_build")
 
 
@@ -73,7 +76,8 @@ def build_guard(
     command += [f"-I{folder}" for folder in bindings.config.include_dirs(source)]
     if sys.platform.startswith("linux"):
         command.append("-Wl,--no-as-needed")  # a weak reference alone doesn't count as a need
-    command += [str(guard / "guard.cpp"), str(calls), *map(str, linked)]
+    sources = [path for path in sorted(guard.glob("*.cpp")) if path.name != GENERATED]
+    command += [*map(str, sources), str(calls), *map(str, linked)]
     command += [f"-Wl,-rpath,{folder}" for folder in sorted({str(path.parent) for path in linked})]
     try:
         done = subprocess.run([*command, "-o", str(out / guard_file())], capture_output=True, text=True)

@@ -16,7 +16,7 @@ if _ROOT not in sys.path:
 from build_backends import build, settings, stage, tags  # noqa: E402
 
 NATIVE = "llama_ffi/_native"
-GUARD = ("guard.cpp", "guard.hpp", "guard_api.h")
+GUARD = "build_backends/native/guard"
 
 
 class NativeLibrariesHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -34,6 +34,6 @@ class NativeLibrariesHook(BuildHookInterface):  # type: ignore[type-arg]
             # `llama-ffi bind` works from a wheel too; a checkout has the generator beside the package.
             # It compiles the guard for other libraries, where there is a compiler.
             build_data["force_include"][str(Path(self.root) / "bindgen")] = "llama_ffi/_bindgen"
-            for name in GUARD:
-                source = Path(self.root) / "build_backends" / "native" / "guard" / name
-                build_data["force_include"][str(source)] = f"llama_ffi/_guard/{name}"
+            for source in sorted((Path(self.root) / GUARD).iterdir()):
+                if source.name != "calls.cpp":  # generated: made anew for each library
+                    build_data["force_include"][str(source)] = f"llama_ffi/_guard/{source.name}"
