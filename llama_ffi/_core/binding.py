@@ -62,7 +62,11 @@ class Binding:
         try:
             return self.enums.CLASSES[c_name]
         except KeyError:
-            return _pinned_enums().CLASSES[c_name]
+            return self.pinned_enum(c_name)
+
+    def pinned_enum(self, c_name: str) -> Any:
+        """Return the Python class of a C enum as the pinned headers have it."""
+        return _pinned_enums().CLASSES[c_name]
 
     def enum_class(self, name: str) -> Any:
         """Return the class of an enum by its Python name, likewise.
