@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import UnsupportedError
+
 
 class _Depth(threading.local):
     depth = 0
@@ -59,7 +61,12 @@ class Callback:
         self._on_error = on_error
         self._error: BaseException | None = None
         kwargs = {} if on_error is None else {"error": on_error}
-        self.pointer = ffi.callback(ctype, self._call, onerror=self._strike, **kwargs)
+        try:
+            self.pointer = ffi.callback(ctype, self._call, onerror=self._strike, **kwargs)
+        except ffi.error:
+            raise UnsupportedError(
+                f"the headers of the llama.cpp in use have no {ctype}: what it serves needs a newer one"
+            ) from None
 
     def _call(self, *args: Any) -> Any:
         if self._error is not None:

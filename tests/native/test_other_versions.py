@@ -6,6 +6,7 @@ disables what needs it and nothing else, with an error that names it, the librar
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from bindgen.custom import load_custom, write_package
 from bindgen.preprocess import find_compiler
 from llama_ffi._abi import manifest as pinned
 from llama_ffi._abi._ffi import ffi as pinned_ffi
-from llama_ffi._core import features, older
+from llama_ffi._core import choices, features, older
+from llama_ffi._core.binding import Binding
+from llama_ffi._core.callbacks import Callback
 from llama_ffi._core.functions import Functions
 from llama_ffi._core.other import Fields, OtherFunctions
 from llama_ffi._lib import bindings
 from llama_ffi._lib.load import Opened
 from llama_ffi._lib.search import LibrarySet
-from llama_ffi.errors import MissingFieldError, MissingFunctionError
+from llama_ffi.errors import MissingFieldError, MissingFunctionError, UnsupportedError
 
 HEADER = """
 #pragma once
@@ -249,6 +252,25 @@ def test_fields_in_older_words(old: Old) -> None:
         assert (params.use_mmap, params.use_mlock) == (mapped, locked)
     with pytest.raises(MissingFieldError, match="load_mode can't be set to DIRECT_IO"):
         fields.load_mode = enums.LoadMode.DIRECT_IO
+
+
+def test_a_callback_of_a_type_that_is_not_there(old: Old) -> None:
+    with pytest.raises(UnsupportedError, match="have no llama_model_set_tensor_data_t"):
+        Callback(old.ffi, "llama_model_set_tensor_data_t", print)
+
+
+def test_a_member_that_is_not_there_equals_nothing(old: Old) -> None:
+    import llama_ffi._abi.enums as pinned_enums
+
+    theirs = importlib.import_module(old.bindings.enums)
+    active = Binding(old.ffi, old.lib, old.raw, theirs.__name__, old.bindings.manifest, None, None, old.lib)
+    named = choices.members(active, "llama_attention_type")
+    assert (named["causal"], named["other"]) == (1, 0), "their own values"
+    with pytest.raises(KeyError):
+        _ = named["unspecified_"]
+    assert named["unspecified"] != -1
+    assert active.enum("llama_load_mode") is pinned_enums.LoadMode, "an enum they haven't at all"
+    assert active.enum_class("AttentionType").NON_CAUSAL == 2
 
 
 def test_the_tables_are_about_what_there_is() -> None:
