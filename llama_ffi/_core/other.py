@@ -46,9 +46,9 @@ class OtherFunctions:
         return f"{name} is {_plain(theirs)} in {self._raw.library_of(name)}, not {_plain(ours)}"
 
     def lacks_field(self, struct: str, name: str) -> bool:
-        """Tell whether ``struct`` has no field of this name, or one of another type."""
-        theirs = dict(self._ffi.typeof(f"struct {struct}").fields).get(name)
-        ours = dict(pinned_ffi.typeof(f"struct {struct}").fields).get(name)
+        """Tell whether ``struct`` has no field of this name, or one of another type, or isn't there itself."""
+        theirs = _field(self._ffi, struct, name)
+        ours = _field(pinned_ffi, struct, name)
         if theirs is None or ours is None:
             return theirs is None  # an older field, in the words of a stand-in
         return bool(_form(self._ffi, theirs.type) != _form(pinned_ffi, ours.type))
@@ -130,6 +130,13 @@ class Fields:
 
     def _default(self, name: str) -> Any:
         return DEFAULTS.get(f"struct {self._struct}", ("", {}))[1].get(name, 0)
+
+
+def _field(ffi: Any, struct: str, name: str) -> Any:
+    try:
+        return dict(ffi.typeof(f"struct {struct}").fields).get(name)
+    except ffi.error:
+        return None
 
 
 def _pinned_type(name: str) -> Any:
