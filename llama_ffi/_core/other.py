@@ -46,7 +46,7 @@ class OtherFunctions:
         return f"{name} is {_plain(theirs)} in {self._raw.library_of(name)}, not {_plain(ours)}"
 
     def lacks_field(self, struct: str, name: str) -> bool:
-        """Tell whether ``struct`` has no field of this name, or one of another type, or isn't there itself."""
+        """Tell whether ``struct`` isn't there, or has no field of this name and type."""
         theirs = _field(self._ffi, struct, name)
         ours = _field(pinned_ffi, struct, name)
         if theirs is None or ours is None:
