@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from . import chat, gguf, log, raw, testing
     from ._core.binding import use
     from ._core.text import Utf8Decoder
+    from .adapter import LoraAdapter, read_control_vector
     from .backends import (
         Backend,
         BufferType,
@@ -75,6 +76,7 @@ _HOME = {
     "Device": "backends",
     "Finding": "diagnosis",
     "Generation": "generation",
+    "LoraAdapter": "adapter",
     "Memory": "memory",
     "MemoryBreakdown": "memory_use",
     "MemoryUse": "memory_use",
@@ -107,6 +109,7 @@ _HOME = {
     "supports": "system",
     "system_info": "system",
     "time_us": "system",
+    "read_control_vector": "adapter",
     "tiny_model_path": "paths",
     "use": "_core.binding",
 }
@@ -126,6 +129,7 @@ __all__ = [
     "Finding",
     "Generation",
     "LlamaError",
+    "LoraAdapter",
     "Memory",
     "MemoryBreakdown",
     "MemoryUse",
@@ -161,6 +165,7 @@ __all__ = [
     "max_tensor_buft_overrides",
     "numa_init",
     "raw",
+    "read_control_vector",
     "testing",
     "splits",
     "supports",

@@ -234,6 +234,7 @@ class SamplesOnBackend:
                     return
                 sampling = outputs.sampling = BackendSampling(self._ffi, self._lib, outputs.n_vocab)
                 self._decoder = SamplingDecoder(self._decoder, sampling)
+            self._decoder.unsettle()
             if chain is None:
                 sampling.detach(self._handle, ctx, sequence)
             else:

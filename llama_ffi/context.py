@@ -11,8 +11,8 @@ from ._core import binding, check, logs
 from ._core.handle import Handle
 from .backend_sampling import SamplesOnBackend
 from .batch import Batch
+from .context_adapters import ContextAdapters
 from .context_params import context_params
-from .context_resources import ContextResources
 from .decoding import Decoder, reason
 from .errors import ArgumentTypeError, ContextCreateError, UnsupportedError
 from .memory import Memory, Shape
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Context(SamplesOnBackend, ContextResources):
+class Context(SamplesOnBackend, ContextAdapters):
     """A model with a memory: what ``llama_decode`` works on.
 
     C: struct llama_context, owned; llama_init_from_model, struct llama_context_params
@@ -39,6 +39,8 @@ class Context(SamplesOnBackend, ContextResources):
         n_rs_seq: snapshots per sequence of a recurrent state, for going back.
         n_outputs_max: rows of logits that one ``decode`` makes; 0 = n_batch.
         n_threads, n_threads_batch: threads for one token and for several, 1 to 512; None = by the machine.
+            Threads wait for each other by spinning: far more than there are cores make a decode hundreds of
+            times slower, and 512 on a small machine seem to hang.
         ctx_type: "default" or "mtp".
         rope_scaling_type, rope_freq_base, rope_freq_scale, yarn_*: as in llama.h; None, 0 and negative = from
             the model.
@@ -60,12 +62,10 @@ class Context(SamplesOnBackend, ContextResources):
     """
 
     __slots__ = (
-        "_decoder",
         "_limits",
         "_memory",
         "_options",
         "_outputs",
-        "model",
         "n_batch",
         "n_ctx",
         "n_ctx_seq",
@@ -74,8 +74,6 @@ class Context(SamplesOnBackend, ContextResources):
         "n_ubatch",
     )
 
-    model: Model
-    """the model it was made from"""
     n_ctx: int
     """tokens that fit, as C has it. C: llama_n_ctx"""
     n_ctx_seq: int
@@ -136,7 +134,7 @@ class Context(SamplesOnBackend, ContextResources):
                 "ggml_abort_callback", active.guard.function("llama_ffi_cancelled")
             )
             params.abort_callback_data = cancel_c
-        with logs.capture() as lines:
+        with model._gate.reading("making a context"), logs.capture() as lines:
             pointer = lib.llama_init_from_model(parent, params[0])
         if pointer == active.NULL:
             raise ContextCreateError(f"llama.cpp made no context: {reason(lines)}", log=lines)
@@ -169,7 +167,10 @@ class Context(SamplesOnBackend, ContextResources):
             pooled=known.pooled,
         )
         self._outputs.embeddings_enabled = bool(embeddings)
-        self._decoder: Any = Decoder(active.ffi, lib, known, self._outputs, cancel)
+        self._decoder: Any = Decoder(active.ffi, lib, known, self._outputs, cancel, model._gate)
+        self._loras = ()
+        self._lora_pointers = []
+        self._control_vector = ""
         self._memory: Memory | None = None
         if known.has_memory:
             shape = Shape(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ._core import check, free_memory
 from ._core.choices import members, named_of
@@ -23,6 +23,39 @@ _MAX_N_CTX = 2**31 - 256
 
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 """What llama.cpp's own tools allow for the KV cache; other types have no function to store a row."""
+
+
+class ContextOptions(TypedDict, total=False):
+    """The parameters of a :class:`Context`, for ``model.context()`` under a type checker."""
+
+    n_ctx: int
+    n_batch: int | None
+    n_ubatch: int | None
+    n_seq_max: int
+    n_rs_seq: int
+    n_outputs_max: int
+    n_threads: int | None
+    n_threads_batch: int | None
+    ctx_type: str | int | None
+    rope_scaling_type: str | int | None
+    pooling_type: str | int | None
+    attention_type: str | int | None
+    flash_attn: bool | str | None
+    rope_freq_base: float
+    rope_freq_scale: float
+    yarn_ext_factor: float
+    yarn_attn_factor: float
+    yarn_beta_fast: float
+    yarn_beta_slow: float
+    yarn_orig_ctx: int
+    type_k: str
+    type_v: str
+    embeddings: bool
+    offload_kqv: bool
+    op_offload: bool
+    swa_full: bool
+    kv_unified: bool
+    no_perf: bool
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._core import arrays, logs
+from ._core.gate import Gate
 from .batch import Batch
 from .errors import (
     CancelledError,
@@ -34,6 +35,7 @@ class Decoder:
 
     Arguments:
         cancel: the byte that ``cancel()`` sets.
+        gate: of the model's adapters, which C looks at when it plans its buffers.
     """
 
     __slots__ = (
@@ -42,17 +44,21 @@ class Decoder:
         "_encode",
         "_encoded",
         "_ffi",
+        "_gate",
         "_lib",
         "_limits",
         "_outputs",
         "_room",
+        "_settled",
         "copy_pending",
     )
 
     copy_pending: bool
     """a sequence was copied to a stream of its own, which C does when it decodes next"""
 
-    def __init__(self, ffi: Any, lib: Any, limits: Limits, outputs: Outputs, cancel: bytearray) -> None:
+    def __init__(
+        self, ffi: Any, lib: Any, limits: Limits, outputs: Outputs, cancel: bytearray, gate: Gate
+    ) -> None:
         self._ffi = ffi
         self._lib = lib
         self._decode: Any = lib.llama_decode
@@ -60,17 +66,26 @@ class Decoder:
         self._limits = limits
         self._outputs = outputs
         self._cancel = cancel
+        self._gate = gate
         self._encoded = False
+        self._settled = True
         self.copy_pending = False
         self._measure()
 
     def _measure(self) -> None:
         """Find how many tokens a batch may have in which nothing is left to look at; 0 = look at each."""
         limits = self._limits
-        usual = limits.has_memory and limits.position_limit == NO_LIMIT and not self.copy_pending
+        usual = limits.has_memory and limits.position_limit == NO_LIMIT
+        if not self._settled or self.copy_pending:
+            usual = False
         if limits.encodes_first and not self._encoded:
             usual = False
         self._room = min(limits.n_batch, limits.n_ubatch, limits.n_outputs_max) if usual else 0
+
+    def unsettle(self) -> None:
+        """Note that a setting has changed: C plans its buffers anew when it decodes next."""
+        self._settled = False
+        self._room = 0
 
     def note_copy(self) -> None:
         """Note that C will copy a sequence when it decodes next."""
@@ -108,7 +123,7 @@ class Decoder:
         count, limits = batch._count, self._limits
         check(limits, batch, count, count, encoding=True, encoded=True, embedding=True)
         self._outputs.begin(count)
-        self._run(ctx, batch, [(0, batch._value)], count, "encode")
+        self._plan_and_run(ctx, batch, [(0, batch._value)], count, "encode")
         self._encoded = True
         self._measure()
 
@@ -121,10 +136,21 @@ class Decoder:
         parts = [(0, batch._value)]
         if count > limits.n_ubatch:
             parts = slices(self._ffi, limits, batch, count, embedding)
-        self._run(ctx, batch, parts, rows, "decode")
+        self._plan_and_run(ctx, batch, parts, rows, "decode")
         if self.copy_pending:
             self.copy_pending = False
             self._measure()
+
+    def _plan_and_run(
+        self, ctx: Any, batch: Batch, parts: list[tuple[int, Any]], rows: int, name: str
+    ) -> None:
+        if self._settled:
+            self._run(ctx, batch, parts, rows, name)
+            return
+        with self._gate.reading(f"{name}()"):
+            self._run(ctx, batch, parts, rows, name)
+        self._settled = True
+        self._measure()
 
     def _run(self, ctx: Any, batch: Batch, parts: list[tuple[int, Any]], rows: int, name: str) -> None:
         """Make the calls of one decode; undo all of them if one fails or a signal arrives between them."""

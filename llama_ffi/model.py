@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 from . import model_memory
 from ._core import binding, logs, model_file, model_source
 from ._core import text as text_
+from ._core.gate import Gate
 from ._core.handle import Handle
 from ._core.model_file import Path
 from .errors import (
@@ -27,10 +28,14 @@ from .model_properties import ModelProperties
 from .vocab import Vocab
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .adapter import LoraAdapter
     from .backends import Device
     from .chat.messages import Message
     from .chat.replies import ChatReply, ChatStream
     from .context import Context
+    from .context_params import ContextOptions
     from .gguf import GgufContext
     from .memory_use import MemoryBreakdown
 
@@ -52,7 +57,7 @@ class Model(ModelProperties):
     Threads: any number may read, tokenize and make contexts at a time.
     """
 
-    __slots__ = ("_no_alloc", "_vocab_only", "path", "vocab")
+    __slots__ = ("_gate", "_no_alloc", "_vocab_only", "path", "vocab")
 
     path: str
     """where it was loaded from; "" if it was made in memory"""
@@ -86,6 +91,7 @@ class Model(ModelProperties):
         self._ffi = active.ffi
         self._lib = active.lib
         self._handle = Handle(active.ffi, pointer, active.lib.llama_model_free, "model", keep=keep)
+        self._gate = Gate()
         self._metadata = None
         self._sources = (path,) if path else ()
         self._changes = {}
@@ -332,7 +338,32 @@ class Model(ModelProperties):
 
         return replies.answer(self, messages, bool(stream), options)
 
-    def context(self, **params: Any) -> Context:
+    def load_lora(self, path: Path) -> LoraAdapter:
+        """Load a LoRA adapter for this model; contexts use it by :meth:`Context.set_loras`.
+
+        C: llama_adapter_lora_init
+
+        Arguments:
+            path: a GGUF file, as llama.cpp's convert_lora_to_gguf.py makes it.
+
+        Returns:
+            the adapter, owned.
+
+        Raises:
+            ModelNotFoundError, ModelPermissionError, ModelFileError: no readable GGUF file.
+            AdapterError: no LoRA, one for another model, or a damaged one; ``.log``.
+            UnsupportedError: the model has no weights.
+            BusyError: another thread makes a context of this model, or loads an adapter.
+            ClosedError: the model is closed.
+
+        Threads: one at a time on a model; contexts that exist go on decoding.
+        """
+        from .adapter import LoraAdapter
+
+        self._needs_weights("an adapter")
+        return LoraAdapter(self, path)
+
+    def context(self, **params: Unpack[ContextOptions]) -> Context:
         """Return a new context; ``params`` are those of :class:`Context`, by name."""
         from .context import Context  # the one place where a lower module knows a higher one
 

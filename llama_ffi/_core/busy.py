@@ -8,6 +8,7 @@ the program, and waiting would only hide it. The lock is a real one, so nothing 
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import Any
 
 from ..errors import BusyError
@@ -76,7 +77,7 @@ class SharedLock(BusyLock):
     __slots__ = ("_others", "_own")
 
     def __init__(self, own: BusyLock) -> None:
-        super().__init__()
+        self.rlock = _Slowly(self)
         self._own = own
         self._others: list[tuple[BusyLock, str]] = []
 
@@ -112,6 +113,23 @@ class SharedLock(BusyLock):
     def busy(self) -> bool:
         """Whether a call is running on this handle."""
         return self._own.busy
+
+
+class _Slowly:
+    """The ``rlock`` of a shared lock: sends who asks to ``enter`` and ``leave``, which know the others."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, lock: SharedLock) -> None:
+        self._lock = weakref.ref(lock)
+
+    def _is_owned(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        lock = self._lock()
+        if lock is not None:
+            lock.leave()
 
 
 def _inside(name: str) -> str:

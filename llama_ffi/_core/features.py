@@ -30,6 +30,16 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "GgufContext.from_file_object": ("gguf_init_from_callback",),
     "GgufContext.set_tensor_type": ("gguf_get_tensor_ne",),
     "GgufContext.tensors": ("gguf_get_tensor_ne",),
+    "LoraAdapter.alora_invocation_tokens": (
+        "llama_adapter_get_alora_invocation_tokens",
+        "llama_adapter_get_alora_n_invocation_tokens",
+    ),
+    "LoraAdapter.metadata": (
+        "llama_adapter_meta_count",
+        "llama_adapter_meta_key_by_index",
+        "llama_adapter_meta_val_str_by_index",
+    ),
+    "LoraAdapter.value": ("llama_adapter_meta_val_str",),
     "Model.from_metadata": ("llama_model_init_from_user",),
     "Model.ftype": ("llama_model_ftype",),
     "Model.ftype_name": ("llama_model_ftype", "llama_ftype_name"),

@@ -27,6 +27,7 @@ from typing import Any
 from ..errors import ClosedError, ConsumedError, ForkedError, NativeAbortError, PoisonedError
 from . import callbacks
 from .busy import BusyLock, SharedLock
+from .gate import Gate
 
 _generation = 0
 """Which process this is, counted in forks: a handle of another generation is dead here."""
@@ -45,14 +46,20 @@ _queue: deque[_Record] = deque()
 class _Record:
     """What the finalizer of a pointer needs; it must not reference that pointer itself."""
 
-    __slots__ = ("address", "destroy", "generation", "handle", "keep", "leak", "process")
+    __slots__ = ("address", "destroy", "gate", "generation", "handle", "keep", "leak", "process")
 
     def __init__(
-        self, address: Any, destroy: Callable[[Any], object], keep: list[Any], handle: Handle
+        self,
+        address: Any,
+        destroy: Callable[[Any], object],
+        keep: list[Any],
+        handle: Handle,
+        gate: Gate | None,
     ) -> None:
         self.address = address
         self.destroy = destroy
         self.keep = keep
+        self.gate = gate
         self.generation = _generation
         self.process = os.getpid()
         self.leak = False
@@ -70,6 +77,7 @@ class Handle:
         keep: what must outlive it: pointers of parents, callbacks, buffers.
         exclusive: True if only one call may run at a time.
         cancel: one byte that makes a running call of C stop when it isn't zero.
+        gate: what must be open while it is freed.
 
     ``with handle as pointer:`` makes an exclusive call; ``enter`` and ``leave`` do so in half as many
     instructions. ``handle.ptr`` is for objects that C lets several threads read.
@@ -97,6 +105,7 @@ class Handle:
         keep: Iterable[Any] = (),
         exclusive: bool = False,
         cancel: Any = None,
+        gate: Gate | None = None,
     ) -> None:
         if _queue:
             drain()
@@ -107,7 +116,7 @@ class Handle:
         self._lock = BusyLock() if exclusive else None
         self._cancel = cancel
         kept = list(keep) if cancel is None else [*keep, cancel]
-        self._record = _Record(ffi.cast(ffi.typeof(pointer), pointer), destroy, kept, self)
+        self._record = _Record(ffi.cast(ffi.typeof(pointer), pointer), destroy, kept, self, gate)
         self._finalizer = weakref.finalize(pointer, _release, self._record)
         self._finalizer.atexit = False
         _records[id(self._record)] = self._record
@@ -303,15 +312,20 @@ def _free(record: _Record) -> None:
     if record.process != os.getpid() or _exited:
         _records.pop(id(record), None)
         return
-    if callbacks.inside():
+    gate = record.gate
+    if callbacks.inside() or (gate is not None and not gate.open()):
         _queue.append(record)
         return
-    _records.pop(id(record), None)
-    if record.leak:
-        _leaked.append(record)  # with all it refers to, which C may still reach
-        return
-    address, record.address = record.address, None  # whatever strikes now: never twice
-    record.destroy(address)
+    try:
+        _records.pop(id(record), None)
+        if record.leak:
+            _leaked.append(record)  # with all it refers to, which C may still reach
+            return
+        address, record.address = record.address, None  # whatever strikes now: never twice
+        record.destroy(address)
+    finally:
+        if gate is not None:
+            gate.shut()
     record.keep.clear()  # the parents, only after the child
 
 
@@ -323,7 +337,7 @@ def drain() -> None:
     if _struck:
         _struck = False
         raise KeyboardInterrupt
-    while True:
+    for _ in range(len(_queue)):  # what can't be freed now goes to the end again
         try:
             record = _queue.popleft()
         except IndexError:
