@@ -107,12 +107,16 @@ def _import(name: str, folder: Path) -> Bindings:
     try:
         ffi = import_module(f"{package}._ffi").ffi
         manifest = import_module(f"{package}.manifest")
+        manifest.FUNCTIONS, manifest.UNAVAILABLE, manifest.COMMIT  # noqa: B018  (what the start asks for)
         remembered = json.loads((folder / "binding.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         remembered = {}
     except (ImportError, SyntaxError, AttributeError, ValueError) as error:
         raise BindingsNotFoundError(f"the bindings {name!r} in {folder} are damaged: {error}") from error
-    guard = folder / str(remembered["guard"]) if remembered.get("guard") else None
+    # the guard's own functions change with this package, the bindings' with llama.cpp only
+    ours = sys.modules[__name__.partition(".")[0]].__version__
+    current = remembered.get("made_by") == ours and remembered.get("guard")
+    guard = folder / str(remembered["guard"]) if current else None
     return Bindings(
         folder.name,
         ffi,

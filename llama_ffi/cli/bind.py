@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the bindings, try them on the library, and keep them in the user's cache."""
-    from llama_ffi import bindings_folder
+    from llama_ffi import __version__, bindings_folder
     from llama_ffi.errors import LlamaError
 
     target = bindings_folder(args.name)
@@ -61,7 +61,12 @@ def run(args: argparse.Namespace) -> int:
         generator("custom").write_package(bindings, made)
         library = None if args.lib is None else str(args.lib.absolute())
         guard, guarded = (None, "") if library is None else _guard(generator, bindings, root, args.lib, made)
-        remembered = {"library": library, "guard": guard, "guards": guard and _llama(args.lib)}
+        remembered = {
+            "library": library,
+            "guard": guard,
+            "guards": guard and _llama(args.lib),
+            "made_by": __version__,
+        }
         (made / "binding.json").write_text(json.dumps(remembered) + "\n", encoding="utf-8")
         if library is not None:
             print(f"verified  {_try(made)}")

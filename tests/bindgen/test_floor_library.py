@@ -125,7 +125,7 @@ print(json.dumps(said))
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def floor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The floor's whole source."""
     folder = tmp_path_factory.mktemp("floor")
     archive = from_index(ORIGIN, folder, lambda _: None)
@@ -142,12 +142,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def library(source: Path) -> Path:
+def library(floor: Path) -> Path:
     """The folder with the floor's libraries, for the CPU."""
     cmake, ninja = shutil.which("cmake"), shutil.which("ninja")
     assert cmake and ninja, "the test environment has both"
-    build = source.parent / "build"
-    command = [cmake, "-S", str(source), "-B", str(build), "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
+    build = floor.parent / "build"
+    command = [cmake, "-S", str(floor), "-B", str(build), "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
     for step in ([*command, *OPTIONS], [cmake, "--build", str(build), "--target", "llama"]):
         done = subprocess.run(step, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -159,13 +159,13 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=env, cwd=ROOT)
 
 
-def test_the_list_of_what_is_above_the_floor(source: Path, bindings: Bindings) -> None:
+def test_the_list_of_what_is_above_the_floor(floor: Path, bindings: Bindings) -> None:
     expected = json.loads((ROOT / "tests/unit/above_floor.json").read_text(encoding="utf-8"))
-    assert above_floor(load_present(source), bindings) == expected
+    assert above_floor(load_present(floor), bindings) == expected
 
 
-def test_bound_and_used(source: Path, library: Path, tmp_path: Path) -> None:
-    folders = [f"--include={source / folder}" for folder in ("include", "ggml/include", "tools/mtmd")]
+def test_bound_and_used(floor: Path, library: Path, tmp_path: Path) -> None:
+    folders = [f"--include={floor / folder}" for folder in ("include", "ggml/include", "tools/mtmd")]
     cache = {"LLAMA_FFI_CACHE": str(tmp_path)}
     bound = run("-m", "llama_ffi", "bind", *folders, f"--lib={library}", "--name=floor", "--check", **cache)
     assert bound.returncode == 0, bound.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -44,6 +45,26 @@ def test_damaged_ones_are_named(tmp_path: Path) -> None:
     (folder / "_ffi.py").write_text("this is no Python")
     with pytest.raises(BindingsNotFoundError, match="damaged"):
         bindings.find(folder)
+
+
+def test_a_guard_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    from llama_ffi import __version__
+
+    pinned = Path(bindings.__file__).parents[1] / "_abi"
+    for number, (made_by, used) in enumerate([(__version__, True), ("0.0.0", False)]):
+        folder = tmp_path / f"set{number}"
+        folder.mkdir()
+        for name in ("_ffi.py", "manifest.py", "enums.py"):
+            (folder / name).write_bytes((pinned / name).read_bytes())
+        remembered = {"library": "x", "guard": "guard.so", "guards": "libllama.so", "made_by": made_by}
+        (folder / "binding.json").write_text(json.dumps(remembered))
+        found = bindings.find(folder)
+        assert found.guard == (folder / "guard.so" if used else None)
+        assert (found.library, found.guards, found.pinned) == ("x", "libllama.so", False)
+    (tmp_path / "set0" / "manifest.py").write_text("COMMIT = ''\nFUNCTIONS = {}\n")
+    sys.modules.pop("llama_ffi_bindings_set0.manifest")
+    with pytest.raises(BindingsNotFoundError, match=r"damaged.*UNAVAILABLE"):
+        bindings.find(tmp_path / "set0")
 
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
