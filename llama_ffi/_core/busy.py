@@ -8,7 +8,6 @@ the program, and waiting would only hide it. The lock is a real one, so nothing 
 from __future__ import annotations
 
 import threading
-import weakref
 from typing import Any
 
 from ..errors import BusyError
@@ -77,9 +76,9 @@ class SharedLock(BusyLock):
     __slots__ = ("_others", "_own")
 
     def __init__(self, own: BusyLock) -> None:
-        self.rlock = _Slowly(self)
         self._own = own
         self._others: list[tuple[BusyLock, str]] = []
+        self.rlock = _Slowly(own, self._others)
 
     def share(self, other: BusyLock, name: str) -> None:
         """Hold ``other``, the lock of a ``name``, during each call from now on."""
@@ -101,9 +100,7 @@ class SharedLock(BusyLock):
 
     def leave(self) -> None:
         """End the call that ``enter`` began."""
-        for other, _ in reversed(self._others):
-            other.leave()
-        self._own.leave()
+        self.rlock.release()
 
     def wait(self, name: str) -> None:
         """Begin a call as soon as the running one of this handle has ended; what it shares isn't needed."""
@@ -116,20 +113,21 @@ class SharedLock(BusyLock):
 
 
 class _Slowly:
-    """The ``rlock`` of a shared lock: sends who asks to ``enter`` and ``leave``, which know the others."""
+    """The ``rlock`` of a shared lock: whoever asks it must ``enter``; it releases all of them."""
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_others", "_own")
 
-    def __init__(self, lock: SharedLock) -> None:
-        self._lock = weakref.ref(lock)
+    def __init__(self, own: BusyLock, others: list[tuple[BusyLock, str]]) -> None:
+        self._own = own
+        self._others = others
 
     def _is_owned(self) -> bool:
         return True
 
     def release(self) -> None:
-        lock = self._lock()
-        if lock is not None:
-            lock.leave()
+        for other, _ in reversed(self._others):
+            other.leave()
+        self._own.leave()
 
 
 def _inside(name: str) -> str:
