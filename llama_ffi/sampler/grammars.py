@@ -36,8 +36,10 @@ class Grammars(Base):
             root: the rule that a text must match.
 
         Raises:
-            GrammarError: the grammar doesn't parse (with the line), has no such root, is left-recursive, or
-                names tokens (``<think>``) while the library has no guard: llama.cpp throws on some of those.
+            GrammarError: the grammar doesn't parse (with the line), has no such root, is left-recursive,
+                doubles what llama.cpp must remember with every round of a rule, has more than a million
+                characters, or names tokens (``<think>``) while the library has no guard: llama.cpp throws
+                on some of those.
             UnsupportedError: the model has no vocabulary.
         """
         return _grammar(cls, vocab, *_read_grammar(vocab, grammar, root))

@@ -48,6 +48,65 @@ def test_bad_grammars(random_model: lf.Model, capfd: pytest.CaptureFixture[str],
         assert capfd.readouterr().err == ""  # llama.cpp prints parse errors on stderr
 
 
+DOUBLING = [
+    'root ::= "a" root "b" | "a" root "c" | "d"',
+    'root ::= "(" root ")" | "(" root ")" "*" root | [0-9]+',
+    'root ::= [a-z] x | "-"\nx ::= [k-z] root "b" | [a-l] root "c"'.replace("[a-l]", "[a-m]"),
+    'root ::= "%s" x | "c"\nx ::= root "1" | root "2"' % ("a" * 60),
+    'root ::= ("a" root "b")* "a" root "c" | "d"',
+    'root ::= "x" y | "z"\ny ::= ("k" | "l") root "1" | [j-m]{2,3} | "k" root? "2"',
+    'root ::= <[5]> root "b" | <[5]> root "c" | "d"',
+    'root ::= [^a] root "b" | . root "c" | "d"',
+]
+GROWING_SLOWLY = [
+    'root ::= "a" root | "a" root "b" | "c"',
+    'root ::= "a" root "b" | "a" root "b" | "c"'.replace('"a" root "b" | "a"', '"a" root "b" | "k"'),
+    'root ::= "{" (pair ("," pair)*)? "}"\npair ::= "a" ":" root',
+    'root ::= t ("+" t)*\nt ::= f ("*" f)*\nf ::= [0-9]+ | "(" root ")"',
+    'root ::= "(" ws ws root ")" | "x"\nws ::= " "*',
+    'root ::= "a"* "a"* "a"*',
+    'root ::= (("a" "b")*)* "a" root "c" | "d"',
+]
+
+
+@pytest.mark.parametrize("grammar", DOUBLING)
+def test_grammars_that_double_their_ways_are_refused(random_model: lf.Model, grammar: str) -> None:
+    with pytest.raises(GrammarError, match="every round doubles"):
+        lf.Sampler.grammar(random_model.vocab, grammar)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("grammar", GROWING_SLOWLY)
+def test_grammars_that_only_look_alike_are_not(random_model: lf.Model, grammar: str) -> None:
+    vocab = random_model.vocab
+    chain = lf.SamplerChain().add_grammar(vocab, grammar)
+    opening = {"(": 40, "a": 40, "{": 1}.get(next(c for c in "({a" if f'"{c}"' in grammar), 1)
+    token = token_of(vocab, next(c for c in "({a" if f'"{c}"' in grammar).encode())
+    for _ in range(opening):
+        try:
+            chain.accept(token)
+        except GrammarError:
+            break
+
+
+def test_long_and_odd_texts(random_model: lf.Model) -> None:
+    vocab = random_model.vocab
+    for grammar, says in (
+        ('root ::= "' + "a" * 10_000_000 + '"', "10000011 characters"),
+        ("root ::= " + '"ab" | ' * 1_500_000, "characters"),
+        ('root ::= "\udcff"', "UTF-8"),
+        ("root ::= [\ud800]", "UTF-8"),
+        ('root ::= "a"{0,99999999999999999999}', "repetitions"),
+        ('root ::= "a"{99999999999999999999,}', "repetitions"),
+        ('root ::= ("a"{2000}){2000}{2000}', ""),
+        ("root ::= undefined", "not defined"),
+        ("\n" * 1000 + "root ::= (", "line 1001"),
+    ):
+        with pytest.raises((GrammarError, InvalidArgumentError)) as caught:
+            lf.Sampler.grammar(vocab, grammar)
+        assert says in str(caught.value)
+
+
 def _chain_of_rules(count: int) -> str:
     return "\n".join(f"r{i} ::= r{i + 1}" for i in range(count)) + f'\nr{count} ::= "x"'
 

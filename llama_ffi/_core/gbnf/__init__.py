@@ -10,11 +10,16 @@ rule that can come first, as often as it comes: depth and number of those calls 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ...errors import GrammarError
+from .growth import check_growth
 from .reader import Reader, Sequence
 from .recursion import check_recursion
 from .work import check_work
+
+_MAX_LENGTH = 1_000_000
+"""Characters; reading so many takes some seconds."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,16 @@ class Grammar:
     """it names tokens (``<think>``, ``<[42]>``), not only characters"""
 
 
+@lru_cache(maxsize=16)
 def read(source: str, root: str) -> Grammar:
     """Return the grammar in ``source``.
 
     Raises:
-        GrammarError: it doesn't parse, lacks a rule, nests too deep, or never comes to an end.
+        GrammarError: it is too long, doesn't parse, lacks a rule, nests too deep, never comes to an end, or
+            doubles its ways with every round.
     """
+    if len(source) > _MAX_LENGTH:
+        raise GrammarError(f"the grammar has {len(source)} characters; {_MAX_LENGTH} are possible")
     reader = Reader(source)
     rules = reader.read()
     if root not in rules:
@@ -42,4 +51,5 @@ def read(source: str, root: str) -> Grammar:
                 raise GrammarError(f"the grammar's rule {name!r} uses {item.rule!r}, which is not defined")
     check_recursion(rules)
     check_work(rules)
+    check_growth(rules)
     return Grammar(rules, reader.uses_tokens)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from ...errors import GrammarError
 
@@ -16,8 +18,20 @@ _MAX_TOKEN_NAME = 256
 
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 _DIGITS = frozenset("0123456789")
-_ESCAPES = frozenset('trn\\"[]-')
+_ESCAPES = {"t": "\t", "r": "\r", "n": "\n", "\\": "\\", '"': '"', "[": "[", "]": "]", "-": "-"}
 _HEX = {"x": 2, "u": 4, "U": 8}
+
+
+class Characters(NamedTuple):
+    """A set of characters; a token that a grammar names counts as one beyond all others."""
+
+    ranges: tuple[tuple[int, int], ...]
+    negated: bool = False
+
+
+ANYTHING = Characters((), negated=True)
+TOKENS = 0x110000
+"""Where the numbers that stand for named tokens begin."""
 
 
 @dataclass
@@ -29,6 +43,8 @@ class Item:
     """None = no limit"""
     size: int = 1
     """how many elements it is in llama.cpp, at most"""
+    characters: tuple[Characters, ...] = ()
+    """what stands for itself, one after the other; empty for rules"""
 
 
 Sequence = list[Item]
@@ -40,6 +56,7 @@ class Reader:
         self.at = 0
         self.rules: dict[str, list[Sequence]] = {}
         self.named: dict[str, None] = {}
+        self.tokens: dict[str, int] = {}
         self.uses_tokens = False
 
     def read(self) -> dict[str, list[Sequence]]:
@@ -117,14 +134,13 @@ class Reader:
                 continue
             if mark in '"[':
                 start = self.at
-                any_character = self.literal('"' if mark == '"' else "]")
-                open_item = Item(None, size=self.at - start) if any_character else None
+                found = self.text_in_quotes() if mark == '"' else self.character_class()
+                open_item = Item(None, size=self.at - start, characters=found) if found else None
             elif mark == ".":
                 self.at += 1
-                open_item = Item(None)
+                open_item = Item(None, characters=(ANYTHING,))
             elif mark in "<!" and mark != "\0":
-                self.token()
-                open_item = Item(None)
+                open_item = Item(None, characters=(self.token(),))
             elif mark in _WORD:
                 open_item = Item(self.word(_WORD, "a name"))
             elif mark == "(":
@@ -150,28 +166,37 @@ class Reader:
         self.at += 1
         return own
 
-    def literal(self, end: str) -> bool:
-        """Read "…" or […]; return whether there is anything in it."""
+    def text_in_quotes(self) -> tuple[Characters, ...]:
+        """Read "…"; return its characters."""
         self.at += 1
-        if end == "]" and self.peek() == "^":
-            self.at += 1
-        any_character = False
-        while self.peek() != end:
-            any_character = True
-            self.character()
-            if end == "]" and self.peek() == "-" and self.text[self.at + 1] != "]":
-                self.at += 1
-                self.character()
+        found = []
+        while self.peek() != '"':
+            found.append(_only(self.character()))
         self.at += 1
-        return any_character
+        return tuple(found)
 
-    def character(self) -> None:
+    def character_class(self) -> tuple[Characters, ...]:
+        """Read […]; return the set, or nothing if there is nothing in it."""
+        self.at += 1
+        negated = self.peek() == "^"
+        self.at += negated
+        ranges = []
+        while self.peek() != "]":
+            low = high = self.character()
+            if self.peek() == "-" and self.text[self.at + 1] != "]":
+                self.at += 1
+                high = self.character()
+            ranges.append((low, high))
+        self.at += 1
+        return (Characters(tuple(ranges), negated),) if ranges else ()
+
+    def character(self) -> int:
         mark = self.peek()
         if mark == "\0":
             raise self.fail("the end of a string or class is missing")
         self.at += 1
         if mark != "\\":
-            return
+            return ord(mark)
         escape = self.peek()
         if escape in _HEX:
             self.at += 1
@@ -179,19 +204,23 @@ class Reader:
             if len(digits) < _HEX[escape] or not all(digit in "0123456789abcdefABCDEF" for digit in digits):
                 raise self.fail(f"{_HEX[escape]} hexadecimal digits expected")
             self.at += _HEX[escape]
-        elif escape in _ESCAPES:
+            return int(digits, 16)
+        if escape in _ESCAPES:
             self.at += 1
-        else:
-            raise self.fail("unknown escape")
+            return ord(_ESCAPES[escape])
+        raise self.fail("unknown escape")
 
-    def token(self) -> None:
+    def token(self) -> Characters:
+        """Read <name>, <[id]> or !<…>."""
         self.uses_tokens = True
-        if self.peek() == "!":
-            self.at += 1
-        end = self.text.find(">", self.at)
+        negated = self.peek() == "!"
+        self.at += negated
+        start, end = self.at, self.text.find(">", self.at)
         if self.peek() != "<" or not 0 < end - self.at < _MAX_TOKEN_NAME:
             raise self.fail("'<token>' expected")
         self.at = end + 1
+        number = TOKENS + self.tokens.setdefault(self.text[start:end], len(self.tokens))
+        return Characters(((0, number - 1), (number + 1, 2 * TOKENS)) if negated else ((number, number),))
 
     def repetition(self, item: Item) -> tuple[int, int | None]:
         mark = self.peek()
@@ -224,3 +253,8 @@ class Reader:
         if number > 10 * _MAX_REPEAT or (self.peek() != "," and number > _MAX_REPEAT):
             raise self.fail(f"more than {_MAX_REPEAT} repetitions")
         return number
+
+
+@lru_cache(maxsize=1024)
+def _only(code: int) -> Characters:
+    return Characters(((code, code),))

@@ -48,7 +48,7 @@ def check_recursion(rules: dict[str, list[Sequence]]) -> None:
     """Raise if a rule can begin with itself and go on: such a grammar has no first character."""
     empty = _nullable(rules)
     edges = {name: list(_first_rules(alternatives, empty)) for name, alternatives in rules.items()}
-    component = _components({name: [target for target, _ in targets] for name, targets in edges.items()})
+    component = components({name: [target for target, _ in targets] for name, targets in edges.items()})
     for name, targets in edges.items():
         for target, goes_on in targets:
             if goes_on and component[name] == component[target]:
@@ -62,7 +62,7 @@ def left_recursive(name: str) -> GrammarError:
     )
 
 
-def _components(edges: dict[str, list[str]]) -> dict[str, int]:
+def components(edges: dict[str, list[str]]) -> dict[str, int]:
     """Return the number of each node's strongly connected component (Tarjan, without recursion)."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
