@@ -72,6 +72,7 @@ def build_guard(
     calls.write_text(emit_guard_calls(functions, homes, weak=True), encoding="utf-8")
     linked = [libraries[key] for key in ("llama", "ggml", "ggml-base", "ggml-cpu") if key in libraries]
     command = [*_cplusplus_compiler(), "-std=c++17", "-O2", "-w", "-shared", "-fPIC"]
+    command.append("-DLLAMA_FFI_PUBLIC_HEADERS_ONLY")
     command += ["-fvisibility=hidden", "-fvisibility-inlines-hidden", f"-I{guard}"]
     command += [f"-I{folder}" for folder in bindings.config.include_dirs(source)]
     if sys.platform.startswith("linux"):

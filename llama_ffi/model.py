@@ -7,20 +7,16 @@ context, sampler or adapter is gone.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 
-from . import model_memory
+from . import model_memory, model_saving
 from ._core import binding, logs, model_file, model_source
-from ._core import text as text_
 from ._core.gate import Gate
 from ._core.handle import Handle
 from ._core.model_file import Path
 from .errors import (
     InvalidArgumentError,
-    ModelSaveError,
     UnsupportedError,
 )
 from .model_params import BufferOverrides, KvOverride, Progress, check_patterns, model_params
@@ -39,13 +35,6 @@ if TYPE_CHECKING:
     from .gguf import GgufContext
     from .memory_use import MemoryBreakdown
 
-_NOT_SAVABLE = frozenset({"gemma3n", "bitnet", "t5", "apertus", "step35"}) | {
-    # what it writes for these can't be loaded: without the token embeddings, or without a key
-    *("bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3"),
-    *("eurobert", "wavtokenizer-dec", "graniteswitch", "gemma4"),
-}
-"""Architectures whose tensors llama_model_save_to_file doesn't know, and asserts on or leaves out."""
-
 
 class Model(ModelProperties):
     """A loaded model.
@@ -57,12 +46,14 @@ class Model(ModelProperties):
     Threads: any number may read, tokenize and make contexts at a time.
     """
 
-    __slots__ = ("_gate", "_no_alloc", "_vocab_only", "path", "vocab")
+    __slots__ = ("_gate", "_no_alloc", "_reordered", "_vocab_only", "path", "vocab")
 
     path: str
     """where it was loaded from; "" if it was made in memory"""
     vocab: Vocab
     """its vocabulary"""
+    _reordered: str | None
+    """the memory in which weights are kept in an order of its own, "" if there is none, None = unknown"""
 
     def __init__(
         self,
@@ -99,6 +90,7 @@ class Model(ModelProperties):
         self.path = path
         self._vocab_only = vocab_only
         self._no_alloc = no_alloc
+        self._reordered = None
         self.vocab = Vocab(self._handle, active.lib.llama_model_get_vocab(pointer))
 
     @classmethod
@@ -217,6 +209,7 @@ class Model(ModelProperties):
         needed = [each for each in keep if each is not callback]
         model = cls(pointer, source.name, vocab_only=bool(vocab_only), no_alloc=bool(no_alloc), keep=needed)
         model._sources = source.files
+        model._reordered = model_saving.reordered(lines)
         model._changes = dict(kv_overrides or {})
         if callback is not None:
             callback.reraise()
@@ -286,6 +279,7 @@ class Model(ModelProperties):
         )
         pointer, weights = model_memory.build(active, metadata, fill, params)
         model = cls(pointer, vocab_only=bool(vocab_only), keep=keep)
+        model._reordered = ""  # use_extra_bufts is off
         model._changes = {**(kv_overrides or {}), "weights": weights}
         return model
 
@@ -433,37 +427,11 @@ class Model(ModelProperties):
             path: the file.
 
         Raises:
-            UnsupportedError: a vocabulary alone, or an architecture that llama.cpp can't save.
+            UnsupportedError: a vocabulary alone, an architecture that llama.cpp can't save, or weights that
+                are kept in another order (load it with ``use_extra_bufts=False``).
             ModelSaveError: the file can't be written.
             ClosedError: the model is closed.
 
         Threads: any.
         """
-        model = self._handle.ptr
-        self._needs_weights("saving")
-        if self.arch in _NOT_SAVABLE:
-            raise UnsupportedError(f"llama.cpp can't save models of architecture {self.arch!r}")
-        target = os.fsdecode(text_.encode_path(path))
-        folder = os.path.dirname(target) or "."
-        try:
-            descriptor, temporary = tempfile.mkstemp(prefix=".llama_ffi-", suffix=".gguf", dir=folder)
-            os.close(descriptor)
-        except OSError as error:
-            raise ModelSaveError(f"{target}: {error.strerror or error}") from error
-        try:
-            with logs.capture() as lines:
-                self._lib.llama_model_save_to_file(model, text_.encode_path(temporary))
-            if not model_file.is_complete(
-                self._ffi, self._lib, temporary
-            ):  # C reports nothing, a full disk included
-                raise ModelSaveError(
-                    f"{target}: could not be written completely; is the disk full?", log=lines
-                )
-            os.replace(temporary, target)
-        except OSError as error:
-            if isinstance(error, ModelSaveError):
-                raise
-            raise ModelSaveError(f"{target}: {error.strerror or error}") from error
-        finally:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
+        model_saving.save(self, path)

@@ -117,9 +117,18 @@ class ModelProperties(Owned):
 
     @property
     def ftype(self) -> Any:
-        """Return the file's quantization, a ``Ftype``. C: llama_model_ftype"""
-        value = self._lib.llama_model_ftype(self._handle.ptr)
-        return binding.active().enum("llama_ftype")(value)
+        """Return the file's quantization, a ``Ftype``; None for a number that this library doesn't know.
+
+        What a file doesn't say llama.cpp guesses from its tensors.
+
+        C: llama_model_ftype
+        """
+        ftypes = binding.active().enum("llama_ftype")
+        value = int(self._lib.llama_model_ftype(self._handle.ptr))
+        try:
+            return ftypes(value & ~int(ftypes.GUESSED))
+        except ValueError:
+            return None
 
     @property
     def ftype_name(self) -> str:

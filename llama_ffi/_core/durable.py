@@ -28,13 +28,14 @@ _SECONDS_TO_LOCK = 60
 class Replacement:
     """A new content for the file at ``path``: write to ``fd``, then :meth:`commit`.
 
-    Leaving the ``with`` without a commit removes what was written; the old file is as it was.
+    ``mode`` are the permissions of a new file, less the process's umask; those of an old one stay. Leaving
+    the ``with`` without a commit removes what was written; the old file is as it was.
 
     Raises:
         OSError: the folder can't be written to.
     """
 
-    def __init__(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
+    def __init__(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes], mode: int = 0o600) -> None:
         target = os.path.realpath(os.fsdecode(path))  # the file that a link points to, not the link
         if os.path.isdir(target):
             raise IsADirectoryError(21, os.strerror(21), target)
@@ -44,7 +45,7 @@ class Replacement:
         _remove_left_over(self._folder, self._prefix)
         self._part = os.path.join(self._folder, f"{self._prefix}{secrets.token_hex(6)}{SUFFIX}")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        self.fd = os.open(self._part, flags, 0o600)
+        self.fd = os.open(self._part, flags, mode)
         try:
             if fcntl is not None:
                 with contextlib.suppress(OSError):  # not every network file system has locks
@@ -54,6 +55,11 @@ class Replacement:
         except BaseException:
             self._discard()
             raise
+
+    @property
+    def part(self) -> str:
+        """Return the path of the new content, for writers that want one."""
+        return self._part
 
     def reserve(self, size: int) -> None:
         """Make the file ``size`` bytes long with room for all of them on the disk.

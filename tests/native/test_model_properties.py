@@ -10,6 +10,7 @@ import pytest
 import llama_ffi as lf
 from llama_ffi import testing
 from llama_ffi.errors import ClosedError
+from llama_ffi.gguf import Typed
 
 pytestmark = pytest.mark.native
 
@@ -47,3 +48,18 @@ def test_nothing_is_recommended(tiny_model: Path) -> None:
         assert model.sampling == {}
     with model_with({"general.sampling.temp": "warm"}) as model:
         assert model.sampling == {"temp": "warm"}
+
+
+@pytest.mark.parametrize(
+    ("said", "name"), [(1, "MOSTLY_F16"), (1024 | 7, "MOSTLY_Q8_0"), (999, None), (2**32 - 1, None)]
+)
+def test_quantization(said: int, name: str | None) -> None:
+    with model_with({"general.file_type": Typed(said, "u32")}) as model:
+        assert (model.ftype.name if name else model.ftype) == name
+        assert isinstance(model.ftype_name, str) and model.ftype_name
+
+
+def test_guessed_quantization() -> None:
+    with model_with({}) as model:
+        assert "general.file_type" not in model.metadata
+        assert model.ftype is not None

@@ -2,7 +2,8 @@
 
 #include "guard.hpp"
 
-#if defined(__has_include)
+// Another version's may look different.
+#if defined(__has_include) && !defined(LLAMA_FFI_PUBLIC_HEADERS_ONLY)
 #    if __has_include("llama-ext.h")
 #        include "llama-ext.h"
 #        define LLAMA_FFI_HAS_BREAKDOWN
