@@ -46,7 +46,7 @@ class Model(ModelProperties):
     Threads: any number may read, tokenize and make contexts at a time.
     """
 
-    __slots__ = ("_gate", "_no_alloc", "_reordered", "_vocab_only", "path", "vocab")
+    __slots__ = ("_gate", "_no_alloc", "_reordered", "path", "vocab")
 
     path: str
     """where it was loaded from; "" if it was made in memory"""

@@ -14,7 +14,7 @@ from ._core.owned import Owned
 class ModelProperties(Owned):
     """The part of :class:`Model` that only reads."""
 
-    __slots__ = ("_changes", "_ffi", "_fingerprint", "_lib", "_metadata", "_sources")
+    __slots__ = ("_changes", "_ffi", "_fingerprint", "_lib", "_metadata", "_sources", "_vocab_only")
 
     _ffi: Any
     _lib: Any
@@ -24,6 +24,7 @@ class ModelProperties(Owned):
     _changes: Mapping[str, object]
     """what else decides what the model computes: overridden metadata, a digest of weights made in memory"""
     _fingerprint: str
+    _vocab_only: bool
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -119,21 +120,23 @@ class ModelProperties(Owned):
     def ftype(self) -> Any:
         """Return the file's quantization, a ``Ftype``; None for a number that this library doesn't know.
 
-        What a file doesn't say llama.cpp guesses from its tensors.
+        What a file doesn't say llama.cpp guesses from its tensors; with vocab_only it is None then.
 
         C: llama_model_ftype
         """
         ftypes = binding.active().enum("llama_ftype")
-        value = int(self._lib.llama_model_ftype(self._handle.ptr))
+        value = self._file_type()
         try:
-            return ftypes(value & ~int(ftypes.GUESSED))
+            return None if value is None else ftypes(value & ~int(ftypes.GUESSED))
         except ValueError:
             return None
 
     @property
     def ftype_name(self) -> str:
         """Return the file's quantization as text, "Q4_K - Medium" for example. C: llama_ftype_name"""
-        value = self._lib.llama_model_ftype(self._handle.ptr)
+        value = self._file_type()
+        if value is None:
+            return "unknown"
         name: bytes = self._ffi.string(self._lib.llama_ftype_name(value))
         return name.decode()
 
@@ -248,6 +251,12 @@ class ModelProperties(Owned):
     def is_diffusion(self) -> bool:
         """Whether it generates by diffusion. C: llama_model_is_diffusion"""
         return bool(self._lib.llama_model_is_diffusion(self._handle.ptr))
+
+    def _file_type(self) -> int | None:
+        if not self._vocab_only:
+            return int(self._lib.llama_model_ftype(self._handle.ptr))
+        said = self.metadata.get("general.file_type", "")  # C loads a vocabulary without looking at it
+        return int(said) if said.isdecimal() and int(said) < 2**32 else None
 
     def _has_layers(self, model: Any) -> bool:
         # the per-layer getters abort on a model without layers, such as one loaded with vocab_only

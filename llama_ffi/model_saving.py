@@ -59,11 +59,9 @@ def reordered(lines: Iterable[str]) -> str:
 
     Of a model alone llama.cpp tells this in its log only; reading such weights back is a call through NULL.
     """
-    said = [line for line in lines if " model buffer size" in line]
-    for name in _extra_names():
-        if any(f" {name} model buffer size" in line for line in said):
-            return name
-    return ""
+    mark = " model buffer size"
+    used = [line.partition(mark)[0].rpartition(" ")[2] for line in lines if mark in line]
+    return next((name for name in _extra_names() if name in used), "") if used else ""
 
 
 def _own_order(use: object) -> bool:

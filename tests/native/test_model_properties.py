@@ -54,12 +54,15 @@ def test_nothing_is_recommended(tiny_model: Path) -> None:
     ("said", "name"), [(1, "MOSTLY_F16"), (1024 | 7, "MOSTLY_Q8_0"), (999, None), (2**32 - 1, None)]
 )
 def test_quantization(said: int, name: str | None) -> None:
-    with model_with({"general.file_type": Typed(said, "u32")}) as model:
-        assert (model.ftype.name if name else model.ftype) == name
-        assert isinstance(model.ftype_name, str) and model.ftype_name
+    entries = {"general.file_type": Typed(said, "u32")}
+    with model_with(entries) as words, testing.random_model("llama", metadata=entries) as model:
+        for each in (words, model):
+            assert (each.ftype.name if name else each.ftype) == name
+            assert each.ftype_name
+        assert words.ftype_name == model.ftype_name
 
 
 def test_guessed_quantization() -> None:
-    with model_with({}) as model:
+    with model_with({}) as words, testing.random_model("llama") as model:
         assert "general.file_type" not in model.metadata
-        assert model.ftype is not None
+        assert words.ftype is None and model.ftype.name == "ALL_F32"
