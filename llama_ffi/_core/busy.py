@@ -73,7 +73,7 @@ class BusyLock:
 class SharedLock(BusyLock):
     """The lock of a handle that shares something with others: its own, then those of what it shares."""
 
-    __slots__ = ("_others", "_own")
+    __slots__ = ("__weakref__", "_others", "_own")
 
     def __init__(self, own: BusyLock) -> None:
         self._own = own
