@@ -17,7 +17,7 @@ from ._core import state_payload_file as payload_file
 from ._core.state_header import Header
 from ._core.state_payload_file import Progress
 from .context import Context
-from .errors import ArgumentTypeError, InvalidArgumentError
+from .errors import ArgumentTypeError, InvalidArgumentError, StateDamagedError, UnsupportedError
 
 Tokens = Sequence[int] | Mapping[int, Sequence[int]] | None
 Target = str | os.PathLike[str] | IO[bytes]
@@ -134,7 +134,13 @@ def _take(ctx: Context, pointer: Any, area: Any, begin: int, plan: Plan) -> dict
             raise InvalidArgumentError(f"llama.cpp wrote {written} bytes of state and had said {length}")
     with memoryview(area) as view, view[begin if sequence is None else begin + state_io.PREFIX :] as part:
         arch = ctx.model.arch if sequence is None else None
-        found = state_payload.read(part, form, state_facts.limits(ctx, form), arch=arch)
+        try:
+            found = state_payload.read(part, form, state_facts.limits(ctx, form), arch=arch)
+        except StateDamagedError as error:  # C has just written it: it's the form that isn't known
+            raise UnsupportedError(
+                f"the memory of {ctx.model.arch!r} models has a form whose states can't be checked, so they "
+                f"are not saved ({error})"
+            ) from None
     cells = state_facts.summary(found, sequence)
     wrong = state_facts.wrong_count(ctx, cells, plan.header.n_tokens)
     if wrong:
