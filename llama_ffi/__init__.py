@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .sampler import Sampler, SamplerChain
     from .sampler.candidates import Candidates
     from .sampler.custom import PythonSampler
+    from .session import Session, SessionStats
     from .statefile import StateFile
     from .system import (
         SystemInfo,
@@ -85,6 +86,8 @@ _HOME = {
     "Sampler": "sampler",
     "SamplerChain": "sampler",
     "PromptCache": "prompt_cache",
+    "Session": "session",
+    "SessionStats": "session",
     "StateFile": "statefile",
     "Timings": "generation_loop",
     "Usage": "generation_loop",
@@ -138,6 +141,8 @@ __all__ = [
     "Sampler",
     "SamplerChain",
     "PromptCache",
+    "Session",
+    "SessionStats",
     "StateFile",
     "Timings",
     "Usage",

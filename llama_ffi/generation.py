@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, SupportsIndex
 
 from ._core import arrays, check, stop_texts
 from .context import Context
 from .errors import ArgumentTypeError, BusyError, InvalidArgumentError, PromptTooLongError
-from .generation_loop import Progress, Timings, Usage, texts
+from .generation_loop import Progress, Timings, Usage, pieces_of, texts
 from .model import Model
 from .paths import tiny_model_path
 from .sampler import SamplerChain
@@ -97,7 +97,9 @@ def generate(
         owned.append(chain)
     if own_model:
         owned.append(loaded)
-    return Generation(context, chain, Progress(tokens), most, stops, special, owned)
+    progress = Progress(tokens)
+    pieces = pieces_of(context, chain, progress, most, bool(special))
+    return Generation(context, progress, pieces, stops, owned)
 
 
 def context_for(
@@ -140,17 +142,15 @@ class Generation:
     def __init__(
         self,
         context: Context,
-        chain: SamplerChain,
         progress: Progress,
-        most: int,
+        pieces: Generator[bytes, None, None],
         stops: list[str],
-        special: bool,
         owned: list[Any],
     ) -> None:
         """Made by :func:`generate`."""
         self._context = context
         self._progress = progress
-        self._pieces = texts(context, chain, progress, most, stops, special, owned)
+        self._pieces = texts(pieces, progress, stops, owned)
         self._owned = owned
 
     @property

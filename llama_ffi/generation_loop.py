@@ -50,17 +50,31 @@ class Timings:
 class Progress:
     """What a generation has done so far; written by its loop, read by anyone."""
 
-    __slots__ = ("cached", "finish_reason", "first", "last", "made", "skip_space", "start", "tokens")
+    __slots__ = (
+        "cached",
+        "finish_reason",
+        "first",
+        "last",
+        "made",
+        "sequence",
+        "skip_space",
+        "start",
+        "tokens",
+    )
 
-    def __init__(self, tokens: list[int], cached: int = 0, skip_space: bool = False) -> None:
+    def __init__(
+        self, tokens: list[int], cached: int = 0, skip_space: bool = False, sequence: int = 0
+    ) -> None:
         """Begin with a prompt.
 
         Arguments:
             tokens: the prompt.
             cached: how many of them are in memory already.
             skip_space: the text will begin with a space that isn't meant.
+            sequence: where it goes on.
         """
         self.tokens = tokens
+        self.sequence = sequence
         self.cached = cached
         self.skip_space = skip_space
         self.made: list[int] = []
@@ -69,27 +83,19 @@ class Progress:
 
 
 def texts(
-    ctx: Context,
-    chain: SamplerChain,
-    progress: Progress,
-    most: int,
-    stops: list[str],
-    special: bool,
-    owned: list[Any],
+    pieces: Generator[bytes, None, None], progress: Progress, stops: list[str], owned: list[Any]
 ) -> Generator[str, None, None]:
-    """Yield the text; close ``owned`` at the end, however it comes."""
+    """Yield text made of ``pieces``; close them and ``owned`` at the end, however it comes."""
     try:
         decoder = Utf8Decoder()
-        pieces = _pieces(ctx, chain, progress, most, special)
-        if progress.skip_space:
-            pieces = _without_space(pieces)
+        chosen = _without_space(pieces) if progress.skip_space else pieces
         if not stops:
-            for text in map(decoder.feed, pieces):
+            for text in map(decoder.feed, chosen):
                 if text:
                     yield text
         else:
             held = ""
-            for piece in pieces:
+            for piece in chosen:
                 held += decoder.feed(piece)
                 text, held, done = stop_texts.until(held, stops)
                 if text:
@@ -106,6 +112,7 @@ def texts(
         progress.finish_reason = "cancelled"
         raise
     finally:
+        pieces.close()
         for each in owned:
             each.close()
 
@@ -118,20 +125,20 @@ def _without_space(pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield from pieces
 
 
-def _pieces(
+def pieces_of(
     ctx: Context, chain: SamplerChain, progress: Progress, most: int, special: bool
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """Yield the bytes of one token after the other, without the one that ends generation."""
     clock = time.perf_counter
     progress.start = progress.first = progress.last = clock()
     if most == 0:
         progress.finish_reason = "length"
         return
-    position = _feed(ctx, progress.tokens, progress.cached)
+    position = feed(ctx, progress.tokens, progress.cached, progress.sequence)
     vocab = ctx.model.vocab
     size = min(ctx.n_ctx_seq, ctx._limits.position_limit)
     known: dict[int, bytes | None] = {}
-    batch = Batch.from_tokens([0])
+    batch = Batch.from_tokens([0], seq_id=progress.sequence)
     ids, positions = batch.ptr.token, batch.ptr.pos
     chain_handle, ctx_handle = chain._handle, ctx._handle
     sample, decode, outputs = chain._sample, ctx._decoder.decode, ctx._outputs
@@ -171,7 +178,7 @@ def _pieces(
         position += 1
 
 
-def _feed(ctx: Context, tokens: list[int], cached: int) -> int:
+def feed(ctx: Context, tokens: list[int], cached: int, sequence: int = 0) -> int:
     """Decode the prompt in slices, without the first ``cached`` tokens; return the position after it."""
     if ctx.model.has_encoder:
         ctx.encode(Batch.from_tokens(tokens, logits="all"))
@@ -181,5 +188,5 @@ def _feed(ctx: Context, tokens: list[int], cached: int) -> int:
     for start in range(cached, len(tokens), step):
         part = tokens[start : start + step]
         last = start + len(part) == len(tokens)
-        ctx.decode(Batch.from_tokens(part, pos0=start, logits="last" if last else None))
+        ctx.decode(Batch.from_tokens(part, pos0=start, seq_id=sequence, logits="last" if last else None))
     return len(tokens)

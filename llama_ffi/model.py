@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .context_params import ContextOptions
     from .gguf import GgufContext
     from .memory_use import MemoryBreakdown
+    from .session import Session
 
 
 class Model(ModelProperties):
@@ -362,6 +363,16 @@ class Model(ModelProperties):
         from .context import Context  # the one place where a lower module knows a higher one
 
         return Context(self, **params)
+
+    def session(self, **options: Any) -> Session:
+        """Return a text that can grow, go back, fork and be saved.
+
+        Arguments:
+            options: those of :class:`Session`, by name.
+        """
+        from .session import Session
+
+        return Session(self, **options)
 
     def measure(self, **params: Any) -> MemoryBreakdown:
         """Return the memory that the model and one context need, without making the context for good.

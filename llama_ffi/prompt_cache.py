@@ -61,6 +61,9 @@ class PromptCache:
     def inspect(cls, path: str | os.PathLike[str]) -> PromptCache:
         """Read the beginning of a file: its kind and its tokens; no model is needed.
 
+        Arguments:
+            path: the file.
+
         Raises:
             StateNotFoundError: there is no such file.
             StateDamagedError: it isn't one of these files, or is shorter than it says.
@@ -124,6 +127,7 @@ class PromptCache:
         try:
             with durable.Replacement(name) as new:
                 with ctx._handle as pointer:
+                    state_facts.check_settled(ctx)
                     _check_count(ctx, pointer, sequence, len(ids))
                     size = len(head) - prefix + state_io.size(ctx._lib, pointer, sequence)
                     new.reserve(size)
@@ -167,6 +171,7 @@ class PromptCache:
                 changed where that can be seen; the context is as before.
             StateMismatchError: another version of llama.cpp wrote it, or the context's flash_attn differs.
             StateError: llama.cpp refuses it; what it was to replace is empty now (the message says so).
+            TokenRangeError: one of its tokens isn't in the vocabulary; the context is as before.
             InvalidArgumentError, SequenceRangeError, ClosedError, BusyError.
 
         Threads: one call at a time on a context.

@@ -7,7 +7,7 @@ from typing import Any
 
 from ._core import binding, state_payload
 from .context import Context
-from .errors import UnsupportedError
+from .errors import StateError, UnsupportedError
 
 _MEANING = (
     "type_k",
@@ -45,6 +45,15 @@ def of(ctx: Context) -> dict[str, Any]:
         "options": {name: str(ctx._options[name]).lower() for name in _MEANING},
         "made_by": "llama_ffi",
     }
+
+
+def check_settled(ctx: Context) -> None:
+    """Raise if a copy between sequences is still to be made: libllama would save what was there before it."""
+    if ctx.memory.copy_pending:
+        raise StateError(
+            "seq_cp has copied one sequence to another, which libllama does in earnest at the next decode; "
+            "decode something first, or make the context with kv_unified=True"
+        )
 
 
 def limits(ctx: Context, form: state_payload.Form) -> state_payload.Limits:

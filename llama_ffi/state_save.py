@@ -74,6 +74,7 @@ def _plain(
     ctx: Context, new: durable.Replacement, plan: Plan, progress: Progress | None
 ) -> tuple[Header, int]:
     with ctx._handle as pointer:
+        state_facts.check_settled(ctx)
         length = state_io.size(ctx._lib, pointer, plan.sequence)
         header = replace(plan.header, length=length)
         room, begin = state_header.reserve(_full(ctx, header))
@@ -98,6 +99,7 @@ def _compressed(
     ctx: Context, new: durable.Replacement, plan: Plan, level: int, progress: Progress | None
 ) -> tuple[Header, int]:
     with tempfile.TemporaryFile(dir=os.path.dirname(new.path) or ".") as whole, ctx._handle as pointer:
+        state_facts.check_settled(ctx)
         length = state_io.size(ctx._lib, pointer, plan.sequence)
         header = replace(plan.header, length=length, compression="zstd")
         room, begin = state_header.reserve(_full(ctx, header))

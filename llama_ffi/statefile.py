@@ -113,6 +113,9 @@ class StateFile:
     def inspect(cls, source: Source) -> StateFile:
         """Read what a state file says about itself; no model is needed, and the payload isn't read.
 
+        Arguments:
+            source: the file's path, or a binary stream to read from.
+
         Raises:
             StateNotFoundError: there is no such file.
             StateDamagedError: it isn't a state file, or it was cut off or changed.
@@ -125,6 +128,10 @@ class StateFile:
     @classmethod
     def verify(cls, source: Source, *, progress: Progress | None = None) -> StateFile:
         """Read all of a state file and check its digest; no model is needed.
+
+        Arguments:
+            source: the file's path, or a binary stream to read from.
+            progress: called with (bytes, bytes in all); False cancels.
 
         Raises:
             StateNotFoundError, StateDamagedError, StateMismatchError, StateError: as :meth:`inspect`.

@@ -11,7 +11,7 @@ from .._core import check, stop_texts
 from ..context import Context
 from ..errors import ArgumentTypeError, CancelledError
 from ..generation import Generation, context_for, sampler_chain
-from ..generation_loop import Progress, Timings, Usage
+from ..generation_loop import Progress, Timings, Usage, pieces_of
 from ..model import Model
 from ..paths import tiny_model_path
 from ..sampler import SamplerChain
@@ -253,4 +253,5 @@ def start(
     if not isinstance(context, Context):
         context = context(most)
         owned.insert(0, context)
-    return Generation(context, chain, progress, most, stops, bool(special), owned)
+    pieces = pieces_of(context, chain, progress, most, bool(special))
+    return Generation(context, progress, pieces, stops, owned)

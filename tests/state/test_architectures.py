@@ -1,4 +1,4 @@
-"""States of models of every kind: a context that got one goes on as the one it was taken from, bit for bit."""
+"""States of models of every kind: a context that got one goes on as the one it came from, bit for bit."""
 
 from __future__ import annotations
 

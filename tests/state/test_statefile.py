@@ -262,6 +262,24 @@ def test_wrong_arguments(model: lf.Model, tokens: list[int], saved: Path, tmp_pa
         lf.StateFile.load(ctx, saved)
 
 
+def test_a_copy_that_is_still_to_be_made(model: lf.Model, tokens: list[int], tmp_path: Path) -> None:
+    """libllama would save the target of a copy as it was before; seen in its sources."""
+    with model.context(**SMALL, n_seq_max=2) as ctx:
+        feed(ctx, tokens[:-1])
+        ctx.memory.seq_cp(0, 1)
+        with pytest.raises(StateError, match="decode something first"):
+            lf.StateFile.save(ctx, tmp_path / "x")
+        with pytest.raises(StateError, match="decode something first"):
+            lf.PromptCache.save(ctx, tmp_path / "x", [])
+        feed(ctx, tokens[-1:], len(tokens) - 1)
+        lf.StateFile.save(ctx, tmp_path / "x", tokens[:-1], seq_id=1)
+        lf.StateFile.load(ctx, tmp_path / "x", seq_id=0)
+        got = go_on(ctx, tokens[-1], len(tokens) - 1, 3)
+    with model.context(**SMALL, n_seq_max=2) as ctx:
+        feed(ctx, tokens[:-1])
+        assert got == go_on(ctx, tokens[-1], len(tokens) - 1, 3)
+
+
 def test_what_the_system_refuses(model: lf.Model, tmp_path: Path) -> None:
     with model.context(**SMALL) as ctx:
         with pytest.raises(StateSaveError, match=r"nowhere/x.*No such file"):
