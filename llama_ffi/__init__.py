@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .sampler.candidates import Candidates
     from .sampler.custom import PythonSampler
     from .session import Session, SessionStats
+    from .snapshot import Snapshot
     from .statefile import StateFile
     from .system import (
         SystemInfo,
@@ -88,6 +89,7 @@ _HOME = {
     "PromptCache": "prompt_cache",
     "Session": "session",
     "SessionStats": "session",
+    "Snapshot": "snapshot",
     "StateFile": "statefile",
     "Timings": "generation_loop",
     "Usage": "generation_loop",
@@ -143,6 +145,7 @@ __all__ = [
     "PromptCache",
     "Session",
     "SessionStats",
+    "Snapshot",
     "StateFile",
     "Timings",
     "Usage",

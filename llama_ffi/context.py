@@ -11,20 +11,20 @@ from ._core import binding, check, logs
 from ._core.handle import Handle
 from .backend_sampling import SamplesOnBackend
 from .batch import Batch
-from .context_adapters import ContextAdapters
 from .context_params import context_params
 from .decoding import Decoder, reason
 from .errors import ArgumentTypeError, ContextCreateError, UnsupportedError
 from .memory import Memory, Shape
 from .model import Model
 from .outputs import Outputs
+from .snapshot import ContextSnapshots
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
-class Context(SamplesOnBackend, ContextAdapters):
+class Context(SamplesOnBackend, ContextSnapshots):
     """A model with a memory: what ``llama_decode`` works on.
 
     C: struct llama_context, owned; llama_init_from_model, struct llama_context_params
@@ -64,7 +64,6 @@ class Context(SamplesOnBackend, ContextAdapters):
     __slots__ = (
         "_limits",
         "_memory",
-        "_options",
         "_outputs",
         "n_batch",
         "n_ctx",
@@ -152,7 +151,8 @@ class Context(SamplesOnBackend, ContextAdapters):
             cancel=cancel,
         )
         self.model = model
-        self._options: dict[str, Any] = options
+        self._options = options
+        self._on_device = {}
         self._limits = known = limits.read(active, model, pointer, n_outputs_max, kv_unified)
         self.n_ctx, self.n_ctx_seq = known.n_ctx, known.n_ctx_seq
         self.n_batch, self.n_ubatch = known.n_batch, known.n_ubatch
