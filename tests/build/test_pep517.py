@@ -78,6 +78,10 @@ def test_the_wheel(built, checkout, tmp_path) -> None:
     assert f"{info}/licenses/LICENSE" in names
     assert "llama_ffi/_native/libstale.so" not in names
     assert "llama_ffi/_abi/_ffi.py" in names
+    # what `llama-ffi bind` needs without a checkout: the generator, its C library, the guard's sources
+    assert {"llama_ffi/_bindgen/custom.py", "llama_ffi/_bindgen/fake_libc/stdint.h"} <= names
+    assert {"llama_ffi/_guard/guard.cpp", "llama_ffi/_guard/guard.hpp"} <= names
+    assert "llama_ffi/_guard/calls.cpp" not in names
     assert {entry.split("/")[0] for entry in names} == {"llama_ffi", info}
     assert "Requires-Python: >=3.10" in metadata
     assert "llama-ffi = llama_ffi.cli:main" in points
