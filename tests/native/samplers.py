@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 import llama_ffi as lf
 
@@ -61,3 +64,29 @@ NAMES = [
     "adaptive_p",
 ]
 SELECTING = ("greedy", "dist", "mirostat", "mirostat_v2", "adaptive_p")
+
+
+class Once(lf.PythonSampler):
+    """Lets no token come twice."""
+
+    name = "once"
+    reorders = False
+
+    def __init__(self, seen: tuple[int, ...] = ()) -> None:
+        self.seen = list(seen)
+
+    def apply(self, candidates: lf.Candidates) -> None:
+        candidates.logits[np.isin(candidates.ids, self.seen)] = -np.inf
+
+    def accept(self, token: int) -> None:
+        self.seen.append(token)
+
+    def reset(self) -> None:
+        self.seen.clear()
+
+    def clone(self) -> Once:
+        return Once(tuple(self.seen))
+
+
+def chain_of(function: Callable[[lf.Candidates], object], **kind: Any) -> lf.SamplerChain:
+    return lf.SamplerChain().add_custom(function, **kind)
