@@ -207,7 +207,8 @@ class SamplesOnBackend:
         C: llama_set_sampler
 
         Arguments:
-            seq_id: the sequence, 0 to n_seq_max - 1. A batch may have one output of it at a time.
+            seq_id: the sequence, 0 to n_seq_max - 1. A batch may have n_outputs_max_per_seq outputs
+                of it, to be sampled in their order.
             chain: stays yours; it is busy during a decode, nothing can be added to it or removed, and it
                 serves only this sequence of this context. Once it is taken off, only its ``clone()`` can be
                 used.

@@ -38,6 +38,8 @@ class Context(SamplesOnBackend, ContextSnapshots):
         n_seq_max: sequences, 1 to 256.
         n_rs_seq: snapshots per sequence of a recurrent state, for going back.
         n_outputs_max: rows of logits that one ``decode`` makes; 0 = n_batch.
+        n_outputs_max_per_seq: of these, rows of one sequence that is sampled on the back end (with
+            ``set_sampler``; more than 1 leaves penalties to the CPU); 0 = n_outputs_max.
         n_threads, n_threads_batch: threads for one token and for several, 1 to 512; None = by the machine.
             Threads wait for each other by spinning: far more than there are cores make a decode hundreds of
             times slower, and 512 on a small machine seem to hang.
@@ -96,6 +98,7 @@ class Context(SamplesOnBackend, ContextSnapshots):
         n_seq_max: int = 1,
         n_rs_seq: int = 0,
         n_outputs_max: int = 0,
+        n_outputs_max_per_seq: int = 1,
         n_threads: int | None = None,
         n_threads_batch: int | None = None,
         ctx_type: str | int | None = None,

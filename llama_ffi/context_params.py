@@ -34,6 +34,7 @@ class ContextOptions(TypedDict, total=False):
     n_seq_max: int
     n_rs_seq: int
     n_outputs_max: int
+    n_outputs_max_per_seq: int
     n_threads: int | None
     n_threads_batch: int | None
     ctx_type: str | int | None
@@ -88,6 +89,7 @@ def context_params(
     n_seq_max: int,
     n_rs_seq: int,
     n_outputs_max: int,
+    n_outputs_max_per_seq: int,
     n_threads: int | None,
     n_threads_batch: int | None,
     ctx_type: str | int | None,
@@ -124,6 +126,9 @@ def context_params(
     params.n_seq_max = check.integer("n_seq_max", n_seq_max, 1, _MAX_SEQ)
     params.n_rs_seq = check.integer("n_rs_seq", n_rs_seq, 0)
     params.n_outputs_max = check.integer("n_outputs_max", n_outputs_max, 0, why="0 = n_batch")
+    params.n_outputs_max_per_seq = check.integer(
+        "n_outputs_max_per_seq", n_outputs_max_per_seq, 0, why="0 = n_outputs_max"
+    )
     threads = default_threads(model.size) if n_threads is None else n_threads
     most = getattr(lib, "GGML_MAX_N_THREADS", 512)
     params.n_threads = check.integer("n_threads", threads, 1, most)

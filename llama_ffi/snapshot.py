@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from .outputs import Outputs
 
 _NO_MATTER = frozenset(
-    {"n_batch", "n_ubatch", "n_outputs_max", "n_threads", "n_threads_batch", "embeddings", "no_perf"}
+    {
+        "embeddings",
+        "n_batch",
+        "n_outputs_max",
+        "n_outputs_max_per_seq",
+        "n_threads",
+        "n_threads_batch",
+        "n_ubatch",
+        "no_perf",
+    }
 )
 """Parameters of a context that leave no trace in its memory."""
 

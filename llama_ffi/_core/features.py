@@ -24,6 +24,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "Context.set_sampler": ("llama_set_sampler",),
     "Context(ctx_type=…)": ("llama_context_params.ctx_type",),
     "Context(n_outputs_max=…)": ("llama_context_params.n_outputs_max",),
+    "Context(n_outputs_max_per_seq=…)": ("llama_context_params.n_outputs_max_per_seq",),
     "Context(n_rs_seq=…)": ("llama_n_rs_seq", "llama_context_params.n_rs_seq"),
     "Device.id": ("ggml_backend_dev_props.device_id",),
     "GgufContext.from_bytes": ("gguf_init_from_buffer",),

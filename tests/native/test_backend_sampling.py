@@ -188,3 +188,26 @@ def test_one_output_of_a_sequence_at_a_time(model: lf.Model, ctx: lf.Context) ->
     long = lf.Batch.from_tokens([1] * 60, pos0=3)
     ctx.decode(long)
     assert ctx.sampled_token() == ctx.sampled_token(59)
+
+
+def test_several_outputs_of_a_sequence(model: lf.Model) -> None:
+    words = prompt(model).tokens
+    batch = lf.Batch.from_tokens(words, logits="all")
+    with context(model) as plain:
+        plain.decode(batch)
+        rows = [plain.logits(i) for i in range(len(words))]
+        on_cpu = Chain().add_temp(0.9).add_dist(7)
+        drawn = [on_cpu.sample(plain, i) for i in range(len(words))]
+    for most in (0, len(words)):
+        with model.context(n_ctx=256, n_batch=64, n_threads=1, n_outputs_max_per_seq=most) as ctx:
+            ctx.set_sampler(0, Chain().add_greedy())
+            ctx.decode(batch)
+            assert [ctx.sampled_token(i) for i in range(len(words))] == [int(row.argmax()) for row in rows]
+            chain = Chain().add_temp(0.9).add_dist(7)
+            ctx.set_sampler(0, chain)
+            ctx.memory.clear()
+            ctx.decode(batch)
+            assert [chain.sample(ctx, i) for i in range(len(words))] == drawn
+            penalized = Chain().add_penalties(N, 64, 1.5).add_greedy()
+            ctx.set_sampler(0, penalized)
+            assert penalized.names == ["-penalties", "greedy"]
