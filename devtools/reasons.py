@@ -7,6 +7,8 @@ Each entry is one sentence for a reader of that table. A function that is used n
 from __future__ import annotations
 
 REASONS: dict[str, str] = {
+    "llama_opt_param_filter_all": "It answers True to every tensor; `Trainer` has a filter that looks at "
+    "each of them.",
     "llama_backend_free": "It frees tables of the process that a quantization in another thread may be "
     "using; the system frees them at the end.",
     "llama_flash_attn_type_name": "`FlashAttnType` has the names.",
@@ -101,9 +103,6 @@ PENDING = frozenset(
         "llama_print_system_info",
         "llama_log_get",
         "llama_perf_sampler_print",
-        "llama_opt_param_filter_all",
-        "llama_opt_init",
-        "llama_opt_epoch",
     }
 )
 """C functions that wait for their safe call or their test; this list may only shrink, and ends empty"""

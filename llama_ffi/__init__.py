@@ -61,6 +61,8 @@ if TYPE_CHECKING:
         time_us,
     )
     from .threadpool import ThreadPool
+    from .training import Trainer
+    from .training_data import Dataset
     from .vocab import Vocab
 
 __version__ = "0.1.0"
@@ -75,6 +77,7 @@ _HOME = {
     "BufferType": "backends",
     "Context": "context",
     "ContextPerf": "perf",
+    "Dataset": "training_data",
     "Device": "backends",
     "Finding": "diagnosis",
     "Generation": "generation",
@@ -96,6 +99,7 @@ _HOME = {
     "SystemInfo": "system",
     "ThreadPool": "threadpool",
     "Utf8Decoder": "_core.text",
+    "Trainer": "training",
     "Vocab": "vocab",
     "ask": "chat",
     "available_backends": "backends",
@@ -130,6 +134,7 @@ __all__ = [
     "BufferType",
     "Context",
     "ContextPerf",
+    "Dataset",
     "Device",
     "Finding",
     "Generation",
@@ -152,6 +157,7 @@ __all__ = [
     "SystemInfo",
     "ThreadPool",
     "Utf8Decoder",
+    "Trainer",
     "Vocab",
     "__version__",
     "ask",

@@ -25,11 +25,13 @@ _MAMBA2 = frozenset(
      "qwen35moe", "qwen4exp"}
 )  # fmt: skip
 _DIVISORS = {
-    "ssm.group_count": _MAMBA2,
+    "ssm.group_count": _MAMBA2 - {"plamo2"},  # which has none
     "ssm.time_step_rank": _MAMBA2,
     "experts_per_group": frozenset({"grovemoe"}),
     "interleave_moe_layer_step": frozenset({"ernie4_5", "ernie4_5-moe"}),
     "attention.output_group_count": frozenset({"deepseek4"}),
+    "attention.relative_buckets_count": frozenset({"t5", "t5encoder"}),
+    "full_attention_interval": frozenset({"qwen3next", "qwen35", "qwen35moe", "minimax-01"}),
 }
 """Numbers that libllama divides by, and the architectures in which it does. Files that it saved have zeros
 for all that an architecture doesn't use."""
