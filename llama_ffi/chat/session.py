@@ -160,6 +160,9 @@ class ChatSession:
 
     def _keep(self, tokens: list[int]) -> int:
         """Cut the memory back to what it has in common with ``tokens``; return how many tokens that are."""
+        if self.model.has_encoder:  # it reads all of a text at once, and the decoder begins anew
+            self._context.memory.clear(data=False)
+            return 0
         common = 0
         for held, wanted in zip(self._held, tokens[:-1], strict=False):  # the last one gives the logits
             if held != wanted:

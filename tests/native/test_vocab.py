@@ -320,6 +320,6 @@ def test_ten_megabytes(spm: lf.Vocab, bpe: lf.Vocab, which: str) -> None:
         "letters": "ab" * (size // 2),
         "bytes": "\0\x01é" * (size // 4),
     }[which]
-    for vocab in (spm, bpe):
+    for vocab in (spm,) if which == "bytes" else (spm, bpe):
         ids = vocab.tokenize(text, add_special=False, as_array=True)
         assert vocab.detokenize(ids).removeprefix(" ") == text
