@@ -28,15 +28,17 @@ def builtin_templates() -> list[str]:
     return sorted(ffi.string(names[index]).decode() for index in range(count))
 
 
-def apply(template: str, messages: list[dict[str, Any]], add_generation_prompt: bool) -> str:
+def apply(template: str, messages: list[dict[str, Any]], prompt: bool) -> str:
     """Return the formatted chat, its contents unmarked and everything else marked as the template's own.
 
     Arguments:
         template: a name, or the text of a Jinja template, by which llama.cpp guesses the format.
+        messages: checked messages.
+        prompt: end with what begins an answer.
 
     Raises:
         ChatTemplateError: llama.cpp doesn't know the template.
-        InvalidArgumentError: a role that it can't know, a NUL, or parts that aren't text.
+        InvalidArgumentError: a role that it can't know, or parts that aren't text.
     """
     for message in messages:
         if message["role"] not in ROLES:
@@ -46,13 +48,23 @@ def apply(template: str, messages: list[dict[str, Any]], add_generation_prompt: 
             )
     roles = [message["role"] for message in messages]
     contents = [message.get("content") or "" for message in join_parts(messages)]
-    text = _format(template, roles, contents, add_generation_prompt)
+    everything = "".join(contents)
+    if "\0" in everything:  # a C string would end there
+        stand_in = next(char for char in map(chr, range(0xE000, 0xF8FF)) if char not in everything)
+        text = _own_marked(template, roles, [text.replace("\0", stand_in) for text in contents], prompt)
+        plain = "".join(text).replace(stand_in, "\0")
+        return marked.Own(plain, text.ranges) if isinstance(text, marked.Own) else plain
+    return _own_marked(template, roles, contents, prompt)
+
+
+def _own_marked(template: str, roles: list[str], contents: list[str], prompt: bool) -> str:
+    text = _format(template, roles, contents, prompt)
     # C gives one text. Rendered again with names in place of the contents, it shows where those stand.
     mark = "llama_ffi"
     while any(mark in part for part in (text, template)):
         mark += "_"
     names = [f"[{mark}:{index}]" for index in range(len(contents))]
-    return _marked(text, _format(template, roles, names, add_generation_prompt), names, contents)
+    return _marked(text, _format(template, roles, names, prompt), names, contents)
 
 
 def _marked(text: str, pattern: str, names: list[str], contents: list[str]) -> str:
@@ -78,7 +90,7 @@ def _marked(text: str, pattern: str, names: list[str], contents: list[str]) -> s
     return result if result == text else text
 
 
-def _format(template: str, roles: list[str], contents: list[str], add_generation_prompt: bool) -> str:
+def _format(template: str, roles: list[str], contents: list[str], prompt: bool) -> str:
     active = binding.active()
     ffi, lib = active.ffi, active.lib
     strings = [
@@ -91,7 +103,7 @@ def _format(template: str, roles: list[str], contents: list[str], add_generation
     room = 2 * sum(len(role) + len(content) for role, content in strings) + 256
     while True:
         buffer = ffi.new("char[]", room)
-        length = lib.llama_chat_apply_template(name, chat, len(strings), add_generation_prompt, buffer, room)
+        length = lib.llama_chat_apply_template(name, chat, len(strings), prompt, buffer, room)
         if length < 0:
             raise ChatTemplateError(
                 f"llama.cpp doesn't know this template; its own are: {', '.join(builtin_templates())}",

@@ -9,9 +9,12 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import llama_ffi as lf
 from llama_ffi.chat import builtin, jinja, marked
+from llama_ffi.chat.messages import ROLES
 from llama_ffi.errors import ChatTemplateError, InvalidArgumentError
 
 pytestmark = pytest.mark.native
@@ -140,11 +143,35 @@ def test_long_texts_and_other_letters() -> None:
     assert text == f"<|im_start|>user\n{content}<|im_end|>\n"
 
 
+LETTERS = st.text(st.sampled_from("ab \n\t\0é日<|>[]{}\ue000"), max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    turns=st.lists(st.tuples(st.sampled_from(sorted(ROLES)), LETTERS), min_size=1, max_size=5),
+    prompt=st.booleans(),
+)
+def test_no_chat_is_too_strange_for_them(turns: list[tuple[str, str]], prompt: bool) -> None:
+    messages = [{"role": role, "content": content} for role, content in turns]
+    for name in lf.chat.builtin_templates():
+        text = builtin.apply(name, messages, prompt)
+        ranges = text.ranges if isinstance(text, marked.Own) else ()
+        foreign = "".join(text)
+        for start, end in reversed(ranges):
+            foreign = foreign[:start] + foreign[end:]
+        # what isn't the template's own are contents, each whole or stripped, in their order
+        at = 0
+        for _, content in turns:
+            for form in (content, content.strip(" \t\n")):
+                if foreign.startswith(form, at):
+                    at += len(form)
+                    break
+        assert not ranges or at == len(foreign), (name, text)
+
+
 def test_what_built_in_templates_cannot_take() -> None:
     with pytest.raises(InvalidArgumentError, match="don't know the role 'pirate'"):
         lf.chat.apply_template(None, [{"role": "pirate", "content": "hi"}], template="chatml")
-    with pytest.raises(InvalidArgumentError, match="NUL"):
-        lf.chat.apply_template(None, [{"role": "user", "content": "h\0i"}], template="chatml")
     with pytest.raises(InvalidArgumentError, match="part of type 'image'"):
         lf.chat.apply_template(None, [{"role": "user", "content": [{"type": "image"}]}], template="chatml")
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
