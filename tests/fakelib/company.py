@@ -13,12 +13,13 @@ from hypothesis.stateful import rule
 import llama_ffi as lf
 from llama_ffi import errors
 from llama_ffi._core import handle, logs
-from tests.fakelib.population import Population, index, recorded
+from tests.fakelib.keeping import Keeping
+from tests.fakelib.population import index, recorded
 
 CALL = 0.003  # seconds that a call takes while another thread looks on
 
 
-class Company(Population):
+class Company(Keeping):
     """The rules with callbacks, threads and processes."""
 
     @rule(i=index, k=index)
@@ -162,7 +163,7 @@ class Company(Population):
             else:
                 raise AssertionError(f"{each!r} can be used in the forked process")
             each.close()
-        for everything in (*self.lists(), self.anchors, self.pointers):
+        for everything in (*self.lists(), self.snapshots, self.anchors, self.pointers):
             everything.clear()
         for generator in self.generators:
             generator.close()

@@ -298,7 +298,7 @@ class Life(Company):
             each.model for each in self.contexts
         ]  # ours or, when we have dropped it, still the context's
         each = None
-        for each in [*self.objects(), *models, *self.generators]:
+        for each in [*self.objects(), *models, *self.snapshots, *self.generators]:
             each.close()
         del each, models  # the last one may be a generation, with a model that we have dropped
         self.generators.clear()

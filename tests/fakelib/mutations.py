@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llama_ffi._core import busy, callbacks, handle
+from llama_ffi._core import busy, callbacks, gate, handle
 from llama_ffi._core.handle import Handle
 
 
@@ -86,6 +86,36 @@ def consumed_takes_nothing_along() -> None:
     Handle.consume = consume  # type: ignore[method-assign]
 
 
+def no_gate() -> None:
+    """Adapters are loaded and freed while other threads look at them."""
+    gate.Gate.open = lambda self, also_for=0: True  # type: ignore[method-assign]
+    gate._Reading.__enter__ = lambda self: None  # type: ignore[method-assign]
+
+
+def contexts_keep_no_adapters() -> None:
+    """A context doesn't keep the adapters that it uses."""
+    from llama_ffi import context_adapters
+
+    class Pairs(list):  # type: ignore[type-arg]
+        """Adapters that are used, but not kept."""
+
+    plain = context_adapters.ContextAdapters.set_loras
+
+    def set_loras(self: Any, loras: Any) -> None:
+        plain(self, loras)
+        self._handle.release(*self._lora_pointers)
+        self._loras, self._lora_pointers = (), Pairs()
+
+    context_adapters.ContextAdapters.set_loras = set_loras  # type: ignore[method-assign]
+
+
+def snapshots_on_the_device_stay_valid() -> None:
+    """A newer snapshot of the sequence doesn't invalidate the older."""
+    from llama_ffi import snapshot
+
+    snapshot.Snapshot.valid = property(lambda self: True)  # type: ignore[assignment,method-assign]
+
+
 def finalizers_never_queue() -> None:
     """A finalizer frees inline even under a callback."""
     callbacks.inside = lambda: False
@@ -102,5 +132,8 @@ MUTATIONS: dict[str, Callable[[], None]] = {
         consumed_keeps_its_finalizer,
         consumed_takes_nothing_along,
         finalizers_never_queue,
+        no_gate,
+        contexts_keep_no_adapters,
+        snapshots_on_the_device_stay_valid,
     )
 }

@@ -28,6 +28,8 @@ REFUSALS = (
     errors.NoTokenSelectedError,
     errors.InvalidArgumentError,
     errors.DecodeError,
+    errors.AdapterError,
+    errors.MemoryOperationError,
 )
 
 
@@ -66,6 +68,8 @@ class Population(RuleBasedStateMachine):
         self.contexts: list[lf.Context] = []
         self.samplers: list[lf.Sampler] = []
         self.chains: list[lf.SamplerChain] = []
+        self.loras: list[lf.LoraAdapter] = []
+        self.snapshots: list[lf.Snapshot] = []
         self.generators: list[Any] = []
         self.pointers: list[tuple[str, Any]] = []
         self.anchors: list[Anchor] = []
@@ -78,10 +82,10 @@ class Population(RuleBasedStateMachine):
         type(self).trace(words)
 
     def objects(self) -> list[Any]:
-        return [*self.models, *self.contexts, *self.samplers, *self.chains]
+        return [*self.models, *self.contexts, *self.samplers, *self.chains, *self.loras]
 
     def lists(self) -> list[list[Any]]:
-        return [self.models, self.contexts, self.samplers, self.chains]
+        return [self.models, self.contexts, self.samplers, self.chains, self.loras]
 
     def expect(self, call: Callable[[], Any], *needed: Any, busy: bool = False) -> Any:
         """Return what ``call`` returns; a refusal must have its reason in one of the ``needed`` objects."""
@@ -152,7 +156,7 @@ class Population(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.fake.fail("")
         self.fake.delay(0)
-        for everything in (*self.lists(), self.anchors, self.pointers, self.generators):
+        for everything in (*self.lists(), self.snapshots, self.anchors, self.pointers, self.generators):
             everything.clear()
         gc.collect()
         handle.drain()

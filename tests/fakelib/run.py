@@ -40,11 +40,13 @@ def main() -> int:
 
 
 def live(args: argparse.Namespace, library: Path, path: Path) -> int:
+    from llama_ffi import adapter_file
     from tests.fakelib import mutations
     from tests.fakelib.life import Life
 
     gc.set_threshold(200, 5, 5)  # collections in the middle of everything
     Life.fake, Life.path = Fake(library), path
+    adapter_file.check_lora = lambda *_: None  # no file of the fake's is a real one
     Life.trace = tracer(args.trace)
     if args.without:
         mutations.MUTATIONS[args.without]()

@@ -24,9 +24,11 @@ struct llama_context * llama_init_from_model(struct llama_model * model, struct 
         ledger_say(GGML_LOG_LEVEL_ERROR, "init: failed because it was told to\n");
     } else {
         ledger_say(GGML_LOG_LEVEL_INFO, "init: a context\n");
+        adapters_looked_at(model, __func__);
         context = calloc(1, sizeof *context);
         context->params = params;
         context->causal = true;
+        context->planned = true;
         context->memory.context = context;
         context->logits = calloc(N_VOCAB, sizeof *context->logits);
         ledger_made(&context->object, CONTEXT, &model->object);
@@ -37,6 +39,7 @@ struct llama_context * llama_init_from_model(struct llama_model * model, struct 
 
 void llama_free(struct llama_context * context) {
     if (context != NULL && ledger_freed(&context->object)) {
+        adapters_forgotten(context);
         for (int i = 0; i < N_VOCAB; ++i) {
             context->logits[i] = NAN; // a reader that comes too late shall see it
         }
@@ -109,6 +112,7 @@ static int32_t compute(struct llama_context * ctx, struct llama_batch batch, con
     ledger_enter(&ctx->object, CONTEXT, function);
     int code = 0;
     ctx->outputs = 0;
+    adapters_used(ctx, function);
     if (ledger_must_fail("llama_decode", &code)) {
         ledger_say(GGML_LOG_LEVEL_ERROR, "decode: failed because it was told to\n");
     } else if (ledger_take_time(ctx->abort_callback, ctx->abort_data)) {

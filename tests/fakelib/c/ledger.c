@@ -14,7 +14,7 @@
 #define MISTAKES 32
 #define MISTAKE_SIZE 200
 
-static const char * const kind_names[N_KINDS] = { "model", "context", "sampler", "chain" };
+static const char * const kind_names[N_KINDS] = { "model", "context", "sampler", "chain", "adapter" };
 
 static atomic_int made[N_KINDS], freed[N_KINDS];
 static atomic_int serials;
@@ -106,7 +106,8 @@ void ledger_enter(struct object * object, enum kind kind, const char * function)
     if (object->process != getpid()) {
         ledger_mistake("%s is called with %s %d in a forked process", function, name, object->serial);
     }
-    if (atomic_fetch_add(&object->calls, 1) > 0 && object->kind != MODEL) {
+    if (atomic_fetch_add(&object->calls, 1) > 0 && object->kind != MODEL
+            && object->kind != ADAPTER) {
         ledger_mistake("%s is the second call inside of %s %d", function, name, object->serial);
     }
 }

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum kind { MODEL, CONTEXT, SAMPLER, CHAIN, N_KINDS };
+enum kind { MODEL, CONTEXT, SAMPLER, CHAIN, ADAPTER, N_KINDS };
 
 struct object {
     uint64_t magic;
@@ -35,7 +35,8 @@ bool ledger_freed(struct object * object);
 // The same for an object whose owner frees it.
 bool ledger_freed_by_owner(struct object * object);
 
-// Brackets every use: the object must be alive, and only a model may have two calls inside.
+// Brackets every use: the object must be alive, and only a model or an adapter may have two
+// calls inside.
 void ledger_enter(struct object * object, enum kind kind, const char * function);
 void ledger_leave(struct object * object);
 

@@ -9,6 +9,7 @@
 #define N_VOCAB 260 // <unk> <s> </s>, one token per byte, <end>
 #define FIRST_BYTE 3
 #define MAX_SEQUENCES 256
+#define MOST_ADAPTERS 16
 
 struct llama_vocab {
     struct llama_model * model;
@@ -17,6 +18,13 @@ struct llama_vocab {
 struct llama_model {
     struct object object;
     struct llama_vocab vocab;
+    atomic_int looking;  // calls that walk over its adapters now
+    atomic_int changing; // calls that change them
+};
+
+struct llama_adapter_lora {
+    struct object object;
+    struct llama_model * model;
 };
 
 struct llama_memory_i {
@@ -33,7 +41,16 @@ struct llama_context {
     float * logits;
     ggml_abort_callback abort_callback;
     void * abort_data;
+    struct llama_adapter_lora * adapters[MOST_ADAPTERS]; // those in use count this context as a child
+    size_t n_adapters;
+    bool planned; // the next decode need not look at the model's adapters
+    int on_device[MAX_SEQUENCES]; // number of the newest state of each sequence
 };
+
+// adapter.c
+void adapters_looked_at(struct llama_model * model, const char * function);
+void adapters_used(struct llama_context * ctx, const char * function);
+void adapters_forgotten(struct llama_context * ctx);
 
 // Brackets of a function's body.
 #define ENTER(pointer, kind) ledger_enter((struct object *) &(pointer)->object, kind, __func__)
