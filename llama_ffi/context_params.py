@@ -159,6 +159,12 @@ def context_params(
     params.swa_full = bool(swa_full)
     params.kv_unified = bool(kv_unified)
     params.no_perf = bool(no_perf)
+    named = members(active, "llama_pooling_type")
+    if params.pooling_type == named["unspecified"] and model.pooling not in named.values():
+        raise ContextCreateError(
+            f"the model's metadata want pooling type {model.pooling}, which libllama doesn't have; choose "
+            f"one with pooling_type"
+        )
     _check_together(active, model, params)
     return params
 

@@ -109,7 +109,7 @@ def facts(model: Model) -> ModelFacts:
         n_head_kv=kv_heads,
         plain_cache=plain
         and arch in ("llama", "qwen2", "qwen3", "phi3", "gemma", "mistral3", "starcoder2", "gpt2"),
-        pooling=_number(metadata.get(f"{arch}.pooling_type"), 0),
+        pooling=_pooling(model),
         has_encoder=model.has_encoder,
         size=model.size,
         no_alloc=model.no_alloc,
@@ -122,6 +122,12 @@ def _position_limit(model: Model) -> int:
     if arch == "mpt" and _number(model.metadata.get("mpt.attention.max_alibi_bias"), 0):
         return NO_LIMIT
     return model.n_ctx_train if arch in ("bert", "gpt2", "mpt", "starcoder") else NO_LIMIT
+
+
+def _pooling(model: Model) -> int:
+    key = f"{model.arch}.pooling_type"
+    changed = model._changes.get(key)
+    return changed if isinstance(changed, int) else _number(model.metadata.get(key), 0)
 
 
 def _number(text: str | None, default: int) -> int:

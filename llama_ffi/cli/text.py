@@ -31,3 +31,18 @@ def size(n_bytes: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} TiB"
+
+
+def check_utf8(text: str, what: str) -> None:
+    """Raise unless an argument of the command line was UTF-8; Python keeps other bytes as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        from llama_ffi.errors import InvalidArgumentError
+
+        code = ord(text[error.start])
+        found = f"the byte 0x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"U+{code:04X}"
+        place = len(text[: error.start].encode(errors="surrogateescape"))
+        raise InvalidArgumentError(
+            f"{what} isn't UTF-8: {found} at byte {place}; convert it, with iconv for example"
+        ) from None

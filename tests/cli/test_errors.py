@@ -163,3 +163,10 @@ def test_a_traceback_for_those_who_ask(llama: Run) -> None:
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("llama-ffi: error: ")
+
+
+@pytest.mark.parametrize("option", [[], ["-p"]])
+def test_bytes_that_are_not_utf8_are_named(fails: Fails, option: list[str]) -> None:
+    line = fails("generate", *option, os.fsdecode(b"caf\xc3\xa9 \xff"), "-n", "1")
+    assert "the prompt isn't UTF-8: the byte 0xff at byte 6" in line
+    assert "errors=" not in line

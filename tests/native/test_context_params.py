@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -71,3 +75,31 @@ def test_any_parameters(random_model: lf.Model, params: dict[str, object], data:
             ctx.set_causal_attn(data.draw(st.booleans()))
             embeddings = data.draw(st.booleans())
             ctx.set_embeddings(embeddings)
+
+
+UNKNOWN_POOLING = """
+import sys
+import llama_ffi as lf
+from llama_ffi import testing
+from llama_ffi.errors import ContextCreateError
+kind = sys.argv[1]
+file = lf.Model.load(lf.tiny_model_path(), kv_overrides={"llama.pooling_type": 9})
+for model in (testing.random_model(kind, metadata={f"{kind}.pooling_type": 7}), file):
+    for embeddings in (True, False):
+        try: model.context(n_ctx=64, embeddings=embeddings)
+        except ContextCreateError as error: print("want pooling type" in str(error))
+    model.context(n_ctx=64, embeddings=True, pooling_type="last").close()
+"""
+
+
+@pytest.mark.parametrize("kind", ["llama", "bert"])
+@pytest.mark.parametrize("guard", ["0", "1"])
+def test_an_unknown_pooling_type_of_the_metadata(kind: str, guard: str) -> None:
+    """Without the check, and without the guard, the process would end."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNKNOWN_POOLING, kind],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LLAMA_FFI_GUARD": guard},
+    )
+    assert done.stdout.split() == ["True"] * 4, done.stderr
