@@ -7,6 +7,7 @@ in older words is a feature of :mod:`.features` instead.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -148,6 +149,20 @@ FUNCTIONS: Mapping[str, StandIn] = {
     ),
 }
 """The newer function → how older versions did it."""
+
+GRAPH_REUSE = "LLAMA_GRAPH_REUSE_DISABLE"
+
+
+def prepare(has: Callable[[str], bool]) -> None:
+    """Switch off what older versions do wrong, before the first context is made.
+
+    Versions that set adapters one by one go on with the graph of the decode before, with the adapters and the
+    control vector of then, without a word: they compare the place of the list, not what is in it. Contexts
+    read the variable when they are made.
+    """
+    if has("llama_set_adapter_lora") and not has("llama_set_adapters_lora"):
+        os.environ.setdefault(GRAPH_REUSE, "1")
+
 
 FIELDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "llama_context_params.flash_attn_type": {

@@ -91,8 +91,10 @@ def start(library: str | os.PathLike[str] | None, bindings: str | os.PathLike[st
 
 
 def _other(ffi: Any, safe: Any, lib: Functions) -> Any:
+    from . import older
     from .other import OtherFunctions
 
+    older.prepare(lib.has)
     return OtherFunctions(ffi, safe, lib)
 
 

@@ -81,6 +81,19 @@ ctx.memory.seq_cp(0, 1, 0, -1)
 assert ctx.memory.seq_rm(0, 4, -1)
 assert (ctx.memory.seq_pos_max(0), ctx.memory.seq_pos_max(1)) == (3, len(said["tokens"]))
 
+# a control vector counts from the next decode on (this version would reuse the graph without it)
+import numpy as np
+
+plain = model.context(n_ctx=256, n_threads=1)
+before = []
+for vector in (None, np.ones((model.n_layer - 1, model.n_embd), np.float32)):
+    if vector is not None:
+        plain.set_control_vector(vector)
+        plain.memory.seq_rm(0, 0, -1)
+    plain.decode(lf.Batch.from_tokens(said["tokens"]))
+    before.append(plain.logits(-1))
+assert abs(before[0] - before[1]).max() > 0.01
+
 # the guard that bind compiled for this library catches its assertions
 from llama_ffi._core import binding
 

@@ -7,6 +7,7 @@ disables what needs it and nothing else, with an error that names it, the librar
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,19 @@ def test_stand_ins_say_it_in_older_words(old: Old) -> None:
     assert lib.llama_n_ctx_seq(null) == 128
     assert (lib.llama_n_rs_seq(null), lib.llama_model_n_layer_nextn(null)) == (0, 0)
     assert (lib.llama_model_n_embd_inp(null), lib.llama_model_n_embd_out(null)) == (77, 77)
+
+
+def test_graphs_are_not_reused_where_adapters_are_set_one_by_one(
+    old: Old, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(older.GRAPH_REUSE, raising=False)
+    older.prepare(lambda name: name in ("llama_set_adapter_lora", "llama_set_adapters_lora"))
+    assert older.GRAPH_REUSE not in os.environ
+    older.prepare(old.raw.has)
+    assert os.environ[older.GRAPH_REUSE] == "1"
+    monkeypatch.setenv(older.GRAPH_REUSE, "0")
+    older.prepare(old.raw.has)
+    assert os.environ[older.GRAPH_REUSE] == "0", "the user's word is the last"
 
 
 def test_a_stand_in_needs_the_older_signature(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
