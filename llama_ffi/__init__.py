@@ -35,17 +35,21 @@ if TYPE_CHECKING:
     from .chat import ChatReply, ChatSession, ChatStream, ask
     from .context import Context
     from .diagnosis import Finding, diagnose
+    from .embeddings import Ranked, embed, rerank
     from .generation import Generation, generate
     from .generation_loop import Timings, Usage
+    from .imatrix import ImportanceEntry, ImportanceMatrix
     from .memory import Memory
     from .memory_use import MemoryBreakdown, MemoryUse
     from .model import Model
     from .paths import bindings_folder, libraries_at, tiny_model_path
     from .perf import ContextPerf
     from .prompt_cache import PromptCache
+    from .quantization import QuantizedTensor, QuantizeResult, quantize
     from .sampler import Sampler, SamplerChain
     from .sampler.candidates import Candidates
     from .sampler.custom import PythonSampler
+    from .scoring import Perplexity, Score, perplexity, score
     from .session import Session, SessionStats
     from .snapshot import Snapshot
     from .statefile import StateFile
@@ -82,17 +86,24 @@ _HOME = {
     "Finding": "diagnosis",
     "Generation": "generation",
     "LoraAdapter": "adapter",
+    "ImportanceEntry": "imatrix",
+    "ImportanceMatrix": "imatrix",
     "Memory": "memory",
     "MemoryBreakdown": "memory_use",
     "MemoryUse": "memory_use",
     "Model": "model",
     "PythonSampler": "sampler.custom",
+    "Perplexity": "scoring",
+    "QuantizeResult": "quantization",
+    "QuantizedTensor": "quantization",
+    "Ranked": "embeddings",
     "Sampler": "sampler",
     "SamplerChain": "sampler",
     "PromptCache": "prompt_cache",
     "Session": "session",
     "SessionStats": "session",
     "Snapshot": "snapshot",
+    "Score": "scoring",
     "StateFile": "statefile",
     "Timings": "generation_loop",
     "Usage": "generation_loop",
@@ -119,6 +130,11 @@ _HOME = {
     "system_info": "system",
     "time_us": "system",
     "read_control_vector": "adapter",
+    "embed": "embeddings",
+    "perplexity": "scoring",
+    "quantize": "quantization",
+    "rerank": "embeddings",
+    "score": "scoring",
     "tiny_model_path": "paths",
     "use": "_core.binding",
 }
@@ -138,6 +154,8 @@ __all__ = [
     "Device",
     "Finding",
     "Generation",
+    "ImportanceEntry",
+    "ImportanceMatrix",
     "LlamaError",
     "LoraAdapter",
     "Memory",
@@ -145,12 +163,17 @@ __all__ = [
     "MemoryUse",
     "Model",
     "PythonSampler",
+    "Perplexity",
+    "QuantizeResult",
+    "QuantizedTensor",
+    "Ranked",
     "Sampler",
     "SamplerChain",
     "PromptCache",
     "Session",
     "SessionStats",
     "Snapshot",
+    "Score",
     "StateFile",
     "Timings",
     "Usage",
@@ -178,6 +201,11 @@ __all__ = [
     "max_parallel_sequences",
     "max_tensor_buft_overrides",
     "numa_init",
+    "embed",
+    "perplexity",
+    "quantize",
+    "rerank",
+    "score",
     "raw",
     "read_control_vector",
     "testing",

@@ -73,7 +73,7 @@ def model_params(
     if tensor_buft_overrides:
         params.tensor_buft_overrides = _buft_overrides(active, tensor_buft_overrides, keep)
     if kv_overrides:
-        params.kv_overrides = _kv_overrides(active, kv_overrides, keep)
+        params.kv_overrides = override_array(active, kv_overrides, keep)
     callback = None
     if progress is not None:
         callback = _progress(active, progress)
@@ -213,7 +213,8 @@ def check_patterns(overrides: BufferOverrides, tensor_names: Sequence[str]) -> N
             )
 
 
-def _kv_overrides(active: Binding, overrides: Mapping[str, KvOverride], keep: list[Any]) -> Any:
+def override_array(active: Binding, overrides: Mapping[str, KvOverride], keep: list[Any]) -> Any:
+    """Return an array of ``struct llama_model_kv_override`` that ends with an empty key."""
     kinds = members(active, "llama_model_kv_override_type")
     array = active.ffi.new("struct llama_model_kv_override[]", len(overrides) + 1)  # ends with an empty key
     for entry, (key, value) in zip(array, overrides.items(), strict=False):

@@ -56,6 +56,12 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "SamplerChain.copy_state": ("llama_sampler_copy",),
     "Vocab.suppress_tokens": ("llama_vocab_get_suppress_tokens",),
     "max_tensor_buft_overrides": ("llama_max_tensor_buft_overrides",),
+    "quantize(dry_run=True)": ("llama_model_quantize_params.dry_run",),
+    "quantize(imatrix=…)": ("llama_model_quantize_params.imatrix",),
+    "quantize(kv_overrides=…)": ("llama_model_quantize_params.kv_overrides",),
+    "quantize(max_buf_size=…)": ("llama_model_quantize_params.max_buf_size",),
+    "quantize(prune_layers=…)": ("llama_model_quantize_params.prune_layers",),
+    "quantize(tensor_types=…)": ("llama_model_quantize_params.tt_overrides",),
 }
 """Feature → the C functions, and the fields as ``struct.field``, that it needs above the floor."""
 

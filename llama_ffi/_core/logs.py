@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LOGGER = "llama_ffi"
 Sink = Callable[[int, str], None]
+Watch = Callable[[str], bool]
 
 _NUMBERS = {"DEBUG": 10, "INFO": 20, "WARN": 30, "ERROR": 40}
 """logging's numbers, spelled out because logging isn't imported."""
@@ -39,6 +40,8 @@ class _Local(threading.local):
         self.level = 0
         self.captures: list[list[str]] = []
         self.recent: deque[tuple[int, str]] = deque(maxlen=_KEEP)
+        self.hidden = 0
+        self.watches: list[Watch] = []
         self.raised: BaseException | None = None
 
 
@@ -60,9 +63,16 @@ Both are for calls that are made once per token: a ``capture`` would cost more t
 """
 
 
+def _no_stop() -> None:
+    """Without the guard a call can't be left from its log callback."""
+
+
+_stop: Callable[[], None] = _no_stop
+
+
 def install(ffi: Any, lib: Functions, guard: Guard | None, levels: dict[str, int]) -> None:
     """Make ``lib`` log to us; ``levels`` is the ggml_log_level enum, by C name without prefix."""
-    global _callback, _continued
+    global _callback, _continued, _stop
     _levels.update({levels[name]: number for name, number in _NUMBERS.items() if name in levels})
     _continued = levels.get("CONT", _continued)
     string = ffi.string
@@ -80,6 +90,7 @@ def install(ffi: Any, lib: Functions, guard: Guard | None, levels: dict[str, int
     if guard is None:
         lib.llama_log_set(_callback, ffi.NULL)
     else:
+        _stop = guard.lib.llama_ffi_stop_after_log
         guard.lib.llama_ffi_log_to(guard.receiver(_callback))
         lib.llama_log_set(ffi.cast("ggml_log_callback", guard.function("llama_ffi_log")), ffi.NULL)
 
@@ -125,19 +136,34 @@ class capture:
 
     Raises at its end what arose inside the log callback meanwhile: a KeyboardInterrupt, or the mistake of
     a log handler.
+
+    Arguments:
+        watch: called with each line; True says that the C call may be stopped there, which happens if
+            something was raised before or by it.
+        hidden: nobody else gets the lines.
     """
 
-    __slots__ = ("_lines",)
+    __slots__ = ("_hidden", "_lines", "_watch")
+
+    def __init__(self, watch: Watch | None = None, *, hidden: bool = False) -> None:
+        self._watch = watch
+        self._hidden = hidden
 
     def __enter__(self) -> list[str]:
         self._lines: list[str] = []
         _local.captures.append(self._lines)
+        _local.hidden += self._hidden
+        if self._watch is not None:
+            _local.watches.append(self._watch)
         return self._lines
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: object) -> None:
         local = _local
         if local.partial:
             _flush()
+        local.hidden -= self._hidden
+        if self._watch is not None:
+            local.watches.pop()
         local.captures.pop()  # with-blocks of one thread end in the order opposite to their beginning
         raised = _fetch()
         if raised is not None and kind is None:
@@ -193,6 +219,18 @@ def _flush() -> None:
     _line(_local.level, line)
 
 
+def _ask(local: _Local, line: str) -> None:
+    safe = False
+    for watch in local.watches:
+        try:
+            safe = watch(line) or safe
+        except BaseException as error:
+            _keep(error)
+            safe = True
+    if safe and local.raised is not None and callbacks.inside():
+        _stop()
+
+
 def _line(level: int, line: str) -> None:
     global written
     local = _local
@@ -202,7 +240,9 @@ def _line(level: int, line: str) -> None:
         if len(lines) >= _KEEP:
             del lines[0]
         lines.append(line)
-    if _paused:
+    if local.watches:
+        _ask(local, line)
+    if _paused or local.hidden:
         return
     number = _levels.get(level, 20)
     for sink in list(_sinks):

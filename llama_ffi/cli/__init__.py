@@ -27,6 +27,9 @@ COMMANDS = {
     "tokenize": "show how a model cuts text into tokens",
     "bind": "make bindings for another version or a fork of llama.cpp",
     "doctor": "look at the installation and say what is wrong with it",
+    "perplexity": "measure how well a model predicts a text",
+    "embed": "turn texts into vectors, or sort documents by a query",
+    "quantize": "write a model file with its weights in a smaller type",
     "info": "show the library that is used, its devices, and a model's metadata",
 }
 

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <stdexcept>
 
 namespace llama_ffi {
 
@@ -113,9 +114,21 @@ void llama_ffi_log_to(llama_ffi_log_receiver receiver) {
     log_receiver.store(receiver);
 }
 
+static thread_local bool stop_requested = false;
+
+void llama_ffi_stop_after_log(void) {
+    stop_requested = true;
+}
+
 void llama_ffi_log(int level, const char * text, void * user_data) {
     if (llama_ffi_log_receiver receiver = log_receiver.load()) {
         receiver(level, text, user_data);
+        if (stop_requested) {
+            stop_requested = false;
+            if (guard_depth > 0) {
+                throw std::runtime_error("stopped on request");
+            }
+        }
     }
 }
 

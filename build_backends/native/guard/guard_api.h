@@ -44,6 +44,10 @@ typedef void (*llama_ffi_log_receiver)(int level, const char * text, void * user
 LLAMA_FFI_GUARD_EXPORT void llama_ffi_log(int level, const char * text, void * user_data);
 LLAMA_FFI_GUARD_EXPORT void llama_ffi_log_to(llama_ffi_log_receiver receiver);
 
+/* Called inside the receiver: when that returns, the guarded call that logs is left by an exception. For
+   calls that C offers no other way to stop, at lines where nothing is left half done. */
+LLAMA_FFI_GUARD_EXPORT void llama_ffi_stop_after_log(void);
+
 /* Calls `function`, which takes nothing, or a pointer that it only stores and a number, and returns a struct by
    a hidden pointer; lets it write into `buffer` of `LLAMA_FFI_STRUCT_RETURN_SIZE` bytes. On arm64 that pointer
    has a register of its own. The arguments are those of `_ARGUMENTS` in llama_ffi/_lib/foreign.py. */
