@@ -3,8 +3,8 @@
     python -m examples.train_tiny.train_torch --out tiny.gguf
 
 Same texts, vocabulary, network and start values as train.py; what differs is the optimizer's batch (several
-sequences per step), clipped gradients and a trained token embedding. The file is written through
-`llama_ffi.raw`: llama.cpp creates the model from metadata and takes its weights from a callback.
+sequences per step), clipped gradients and a trained token embedding. llama.cpp creates the model from
+metadata and takes its weights from a callback.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-
-from llama_ffi.raw import lib
 
 from . import corpus, modelfile
 from .modelfile import Shape
@@ -76,13 +74,12 @@ class Network:
     def save(self, data: corpus.Corpus, path: Path) -> None:
         """Write the GGUF file through llama.cpp."""
         weights = self.weights
-        model = modelfile.create(
+        with modelfile.create(
             self.shape,
             data.vocab,
             lambda name, _: weights[name.removesuffix(".weight")].detach().numpy(),
-        )
-        modelfile.save(model, self.shape, data.vocab, path)
-        lib.llama_model_free(model)
+        ) as model:
+            modelfile.save(model, self.shape, data.vocab, path)
 
 
 _BLOCK = (
