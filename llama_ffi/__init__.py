@@ -20,6 +20,7 @@ from .errors import LlamaError
 if TYPE_CHECKING:
     from . import chat, gguf, log, raw, testing
     from ._core.binding import use
+    from ._core.store_registry import StoredState
     from ._core.text import Utf8Decoder
     from .adapter import LoraAdapter, read_control_vector
     from .backends import (
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from .session import Session, SessionStats
     from .snapshot import Snapshot
     from .statefile import StateFile
+    from .store import StateStore
+    from .store_transfer import Upload
     from .system import (
         SystemInfo,
         is_numa,
@@ -105,6 +108,9 @@ _HOME = {
     "Snapshot": "snapshot",
     "Score": "scoring",
     "StateFile": "statefile",
+    "StateStore": "store",
+    "StoredState": "_core.store_registry",
+    "Upload": "store_transfer",
     "Timings": "generation_loop",
     "Usage": "generation_loop",
     "SystemInfo": "system",
@@ -175,6 +181,9 @@ __all__ = [
     "Snapshot",
     "Score",
     "StateFile",
+    "StateStore",
+    "StoredState",
+    "Upload",
     "Timings",
     "Usage",
     "SystemInfo",

@@ -249,6 +249,14 @@ class StateSaveError(StateError, OSError):
     """The state could not be written; what was at the path before is as it was."""
 
 
+class StateStoreError(StateError, OSError):
+    """A store of states can't be opened, read or written."""
+
+
+class QuotaError(StateError):
+    """A state is larger than the store or its owner may have."""
+
+
 class StateMismatchError(StateError):
     """The state belongs to another model, another context or another version; the field is named."""
 

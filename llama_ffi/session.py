@@ -22,6 +22,7 @@ from .generation import Generation, sampler_chain
 from .model import Model
 from .sampler import SamplerChain
 from .session_memory import Growth, SessionMemory
+from .state_load import Source
 from .statefile import StateFile
 
 
@@ -331,6 +332,9 @@ class Session:
 
         C: llama_state_seq_get_data_ext
 
+        Arguments:
+            path: the file.
+
         Returns:
             the file.
 
@@ -350,12 +354,18 @@ class Session:
             self._memory.ctx, path, self._tokens[:held], seq_id=self._memory.sequence, extra=extra
         )
 
-    def load(self, path: str | os.PathLike[str]) -> None:
+    def load(self, source: Source) -> StateFile:
         """Make the session what it was when :meth:`save` wrote the file.
 
         The sampler must be made as it was: the same samplers with the same parameters and seed.
 
         C: llama_state_seq_set_data_ext
+
+        Arguments:
+            source: the file's path, or a binary stream that can be read again from its beginning.
+
+        Returns:
+            the file.
 
         Raises:
             StateNotFoundError, StateDamagedError, StateMismatchError, StateError: as
@@ -365,14 +375,18 @@ class Session:
         Threads: one call at a time.
         """
         self._settle()
-        found = StateFile.inspect(path)
+        begin = None if isinstance(source, str | os.PathLike) else source.tell()
+        found = StateFile.inspect(source)
+        if begin is not None:
+            source.seek(begin)  # type: ignore[union-attr]
         rest, sampler = session_sampler.read(found, self.model.vocab.n_tokens)
         session_sampler.check(self._chain, sampler)
         memory = self._memory
-        found = StateFile.load(memory.ctx, path, seq_id=memory.sequence)
+        found = StateFile.load(memory.ctx, source, seq_id=memory.sequence)
         self._tokens = [*next(iter(found.tokens.values()), []), *rest]
         session_sampler.restore(self._chain, sampler)
         self._choices = list(sampler.choices)
+        return found
 
     # --- its life ---
 

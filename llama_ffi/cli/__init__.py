@@ -25,6 +25,7 @@ COMMANDS = {
     "generate": "write a continuation of a prompt",
     "chat": "talk with a model",
     "tokenize": "show how a model cuts text into tokens",
+    "state": "look at state files, and look after a store of them",
     "bind": "make bindings for another version or a fork of llama.cpp",
     "doctor": "look at the installation and say what is wrong with it",
     "perplexity": "measure how well a model predicts a text",
