@@ -127,7 +127,8 @@ def _position_limit(model: Model) -> int:
 def _pooling(model: Model) -> int:
     key = f"{model.arch}.pooling_type"
     changed = model._changes.get(key)
-    return changed if isinstance(changed, int) else _number(model.metadata.get(key), 0)
+    wanted = changed if isinstance(changed, int) else _number(model.metadata.get(key), 0)
+    return wanted - 2**32 if wanted >= 2**31 else wanted  # files that llama.cpp saved have -1 in 32 bits
 
 
 def _number(text: str | None, default: int) -> int:

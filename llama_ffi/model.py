@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 
 from . import model_memory, model_saving
-from ._core import binding, logs, model_file, model_source
+from ._core import binding, check, logs, model_file, model_source
+from ._core import isolate as isolate_
 from ._core.gate import Gate
 from ._core.handle import Handle
 from ._core.model_file import Path
@@ -116,6 +117,7 @@ class Model(ModelProperties):
         no_host: bool = False,
         no_alloc: bool = False,
         load_mtp: bool = False,
+        isolate: bool | float = False,
     ) -> Model:
         """Load a model from a GGUF file, the parts of a split one, or an open file.
 
@@ -147,6 +149,9 @@ class Model(ModelProperties):
             no_host: don't use host buffers of GPUs.
             no_alloc: read the metadata and plan the memory, but load no weights: for :meth:`measure`.
             load_mtp: load the layers for multi-token prediction.
+            isolate: let another process load the model and decode a token first: what would end this process
+                ends that one, and is a ModelFileError. For files from strangers: it takes as long as a second
+                start. A number = seconds to wait for it, True = 600.
 
         Returns:
             the model, owned.
@@ -168,6 +173,15 @@ class Model(ModelProperties):
         model_file.check_overrides(kv_overrides or {})
         if not vocab_only:  # to look at it is safe
             model_file.check_model(source.name, source.headers(), kv_overrides or {})
+        if isolate is not False:
+            isolate_.probe(
+                source.name,
+                source.by_path(),
+                offset=offset,
+                vocab_only=bool(vocab_only),
+                overrides=kv_overrides or {},
+                seconds=isolate_.SECONDS if isolate is True else check.real("isolate", isolate, 0.0),
+            )
         params, keep, callback = model_params(
             active,
             n_gpu_layers=n_gpu_layers,

@@ -43,6 +43,11 @@ _FLOAT = re.compile(
     r"\.channel_mix_lerp\w*\.|attn_rel_b|\.attn_sinks"
 )
 """What is added and multiplied element by element: f32 only."""
+_ONE_ROW = re.compile(
+    r"^cls|ffn_gate_inp|output\.weight$|^token_embd|\.lora_[ab]$|attn_(q|k|v|qkv)\.weight$|"
+    r"ffn_(up|down|gate)\.weight$"
+)
+"""What is multiplied as a matrix; llama.cpp writes one of a single row (a reranker's) as a vector."""
 _NEEDED = {
     "t5": ("dec.blk.0.attn_rel_b.weight", "enc.blk.0.attn_rel_b.weight"),
     "t5encoder": ("enc.blk.0.attn_rel_b.weight",),
@@ -126,7 +131,7 @@ def tensors_problem(arch: str, tensors: Mapping[str, TensorInfo]) -> str | None:
         assert kind is not None  # the scan has looked
         if _INDEX.search(name):
             continue
-        vector = sum(each > 1 for each in info.ne) <= 1
+        vector = len(info.ne) <= 1 and not _ONE_ROW.search(name)
         if kind.name != "f32" and (vector or _FLOAT.search(name)):
             return (
                 f"tensor {name!r} is of type {kind.name}; libllama computes with it element by element, "

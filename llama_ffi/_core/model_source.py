@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO
 
-from ..errors import ArgumentTypeError, InvalidArgumentError
+from ..errors import ArgumentTypeError, InvalidArgumentError, UnsupportedError
 from . import check, fingerprint, model_file
 from . import text as text_
 from .binding import Binding
@@ -36,6 +36,10 @@ class Files:
         self.name = os.fsdecode(self.paths[0])
         self._headers = [model_file.look_at(path) for path in paths]
         self.files = tuple(os.path.abspath(os.fsdecode(path)) for path in self.paths)
+
+    def by_path(self) -> tuple[str, ...]:
+        """Return the paths by which another process can open them."""
+        return self.files
 
     def headers(self) -> list[Header]:
         """Return the headers of all of its files, those included that C finds by the name of the first."""
@@ -66,6 +70,7 @@ class _FromOffset:
     name: str
     mappable: bool
     files: tuple[str, ...] = ()
+    _has_path = False
 
     def _opened(self) -> AbstractContextManager[Any]:
         raise NotImplementedError
@@ -86,6 +91,16 @@ class _FromOffset:
             raise InvalidArgumentError(
                 f"{self.name} is a part of a split model; the parts can be loaded by their paths only"
             )
+
+    def by_path(self) -> tuple[str, ...]:
+        """Return the path by which another process can open it.
+
+        Raises:
+            UnsupportedError: only this process has it open.
+        """
+        if not self._has_path:
+            raise UnsupportedError(f"{self.name}: isolate=True needs a path: no other process sees the file")
+        return (os.path.abspath(self.name),)
 
     def headers(self) -> list[Header]:
         """Return its header, in a list."""
@@ -129,6 +144,8 @@ class OpenFile(_FromOffset):
 
 class InsideFile(_FromOffset):
     """A file by its path, from a position on."""
+
+    _has_path = True
 
     def __init__(self, path: Path, offset: int) -> None:
         self._path = path

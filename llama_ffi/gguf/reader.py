@@ -46,7 +46,7 @@ class Field:
 
     @property
     def key(self) -> str:
-        """Return its key. Like C's gguf_get_key"""
+        """Return its key."""
         return self.entry.key
 
     @property
@@ -63,7 +63,7 @@ class Field:
         return types.type_name(self.entry.item if self.is_array else self.entry.type)
 
     def __len__(self) -> int:
-        """Return the number of elements of an array, 1 for other values. Like C's gguf_get_arr_n"""
+        """Return the number of elements of an array, 1 for other values."""
         return self.entry.length
 
     @property
@@ -109,7 +109,13 @@ class Field:
 
 
 class Metadata(Mapping[str, Any]):
-    """The metadata of a :class:`GgufFile`: key → value; a value is decoded when it is first asked for."""
+    """The metadata of a :class:`GgufFile`: key → value; a value is decoded when it is first asked for.
+
+    Arguments:
+        fields: the entries by their keys.
+
+    Threads: any.
+    """
 
     __slots__ = ("_cache", "_fields")
 

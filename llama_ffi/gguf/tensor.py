@@ -25,7 +25,12 @@ _PIECE = 1 << 22
 class GgufTensor:
     """One tensor of a :class:`GgufFile`.
 
-    Like C's struct gguf_tensor_info
+    Arguments:
+        info: what the header says.
+        data: where the tensors' data begins in the file, in bytes.
+        kind: its type; None = ask ggml when it's needed.
+        buffer: gives (offset, bytes) of the file as a buffer.
+        read: gives (offset, bytes) of the file as a copy.
 
     Threads: any.
     """
@@ -94,7 +99,7 @@ class GgufTensor:
 
     @property
     def n_bytes(self) -> int:
-        """Return how many bytes it takes in the file. Like C's gguf_get_tensor_size"""
+        """Return how many bytes it takes in the file."""
         return types.n_bytes(self.kind, self.ne)
 
     @property
@@ -155,7 +160,8 @@ class GgufTensor:
 
         data = self.data
         if self.type in PLAIN and self.type != "f16":
-            return data.astype(np.float32)
+            with np.errstate(over="ignore"):  # f64 beyond f32 is infinite
+                return data.astype(np.float32)
         function = types.to_float(self.type_number)
         ffi = binding.active().ffi
         if function == ffi.NULL:

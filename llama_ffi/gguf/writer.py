@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from .._core import check
+from .._core import check, durable
 from .._core import gguf_types as types
 from .._core import text as text_
 from .._core.gguf_scan import MAX_KEY
 from .._core.gguf_types import ALIGNMENT_KEY, ORDER, TensorType
 from .._core.model_file import Path
-from ..errors import ArgumentTypeError, GgufError, GgufWriteError, InvalidArgumentError
+from ..errors import ArgumentTypeError, GgufWriteError, InvalidArgumentError, LlamaError
 from . import encoding
 from .tensor import PLAIN, GgufTensor
 from .values import Typed
@@ -108,7 +107,11 @@ class GgufWriter:
         self._alignment = alignment
 
     def add_raw(self, key: str, data: bytes) -> None:
-        """Add an entry as it stands in another file: type and value, as bytes.
+        """Add an entry as it stands in another file.
+
+        Arguments:
+            key: of the entry.
+            data: type and value, as bytes.
 
         Raises:
             InvalidArgumentError: no such key can be.
@@ -118,12 +121,21 @@ class GgufWriter:
         self._entries[_key(key)] = data
 
     def be_like(self, version: int, *, pad_end: bool) -> None:
-        """Write the version 2 or 3, with or without padding behind the last byte, as another file has it."""
+        """Write as another file was written.
+
+        Arguments:
+            version: of the format, 2 or 3.
+            pad_end: whether the end is padded to the alignment, as C's writer does.
+        """
         self._version = check.integer("version", version, 2, types.VERSION)
         self._pad_end = bool(pad_end)
 
     def remove(self, key: str) -> None:
-        """Take a metadata entry out again, if it is there. Like C's gguf_remove_key"""
+        """Take a metadata entry out again, if it is there.
+
+        Arguments:
+            key: of the entry.
+        """
         if self._entries.pop(key, None) is not None and key == ALIGNMENT_KEY:
             self._alignment = types.DEFAULT_ALIGNMENT
 
@@ -148,7 +160,7 @@ class GgufWriter:
             ArgumentTypeError, InvalidArgumentError: the name is taken or too long; type, shape and bytes
                 don't fit together.
         """
-        name = self._name(name)
+        name = self._name(name, 0 if isinstance(data, GgufTensor) else 1)  # C takes names without a letter
         if isinstance(data, GgufTensor):
             if type is not None or shape is not None:
                 raise InvalidArgumentError(f"tensor {name!r}: a tensor of a file has its own type and shape")
@@ -181,9 +193,11 @@ class GgufWriter:
             )
         self._tensors[name] = tensor
 
-    def _name(self, name: str) -> str:
-        data = text_.encode_c(name, "the tensor's name")
-        if not 0 < len(data) < types.MAX_NAME:
+    def _name(self, name: str, least: int) -> str:
+        if not isinstance(name, str):
+            raise ArgumentTypeError(f"the tensor's name must be str, not {type(name).__name__}")
+        data = text_.encode_c(_encode(name, "the tensor's name"), "the tensor's name")
+        if not least <= len(data) < types.MAX_NAME:
             raise InvalidArgumentError(
                 f"the tensor's name {name!r} has {len(data)} bytes; 1 to {types.MAX_NAME - 1} are possible"
             )
@@ -270,46 +284,37 @@ def write(path: Path, metadata: Mapping[str, Any] = {}, tensors: Mapping[str, An
 
 def write_atomically(path: str, parts: Iterable[Any]) -> None:
     """Write ``parts`` to a new file and put it in the place of ``path``."""
-    target = os.path.realpath(path)  # a link stays a link
-    folder = os.path.dirname(target)
-    temporary = os.path.join(folder, f".llama_ffi-{secrets.token_hex(8)}.gguf")
     try:
-        # not tempfile: its files are for their owner alone, and stay so
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        with open(os.open(temporary, flags, 0o666), "wb") as file:
+        with durable.Replacement(path, mode=0o666) as replacement:
             for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        if os.path.exists(target):
-            os.chmod(temporary, os.stat(target).st_mode & 0o7777)
-        os.replace(temporary, target)
-        temporary = ""
-        if os.name != "nt":
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+                durable.write_all(replacement.fd, part)
+            replacement.commit()
     except OSError as error:
-        if isinstance(error, GgufError):
+        if isinstance(error, LlamaError):
             raise
         raise GgufWriteError(f"{path}: can't be written: {error.strerror or error}") from error
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
 
 
 # --- checks ------------------------------------------------------------------------------------------
 
 
 def _key(key: str) -> str:
-    data = text_.encode_c(key.encode("utf-8", "surrogateescape") if isinstance(key, str) else key, "the key")
     if not isinstance(key, str):
         raise ArgumentTypeError(f"the key must be str, not {type(key).__name__}")
+    data = text_.encode_c(_encode(key, "the key"), "the key")
     if not 0 < len(data) <= MAX_KEY:
         raise InvalidArgumentError(f"the key {key[:60]!r} has {len(data)} bytes; 1 to {MAX_KEY} are possible")
     return key
+
+
+def _encode(text: str, what: str) -> bytes:
+    """Return what the reader has made ``text`` from: surrogate escapes are the bytes that they stand for."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise InvalidArgumentError(
+            f"{what} holds a lone surrogate (index {error.start}), which has no UTF-8"
+        ) from None
 
 
 def _string(text: str) -> bytes:

@@ -15,60 +15,9 @@ import llama_ffi as lf
 from llama_ffi._core import gguf_types as types
 from llama_ffi.errors import ClosedError, GgufError, GgufKeyError, GgufWriteError, UnsupportedError
 from llama_ffi.raw import ffi, lib
+from tests.native.gguf_in_c import c_reads
 
 pytestmark = pytest.mark.native
-
-C_TYPES = {
-    "u8": "uint8_t", "i8": "int8_t", "u16": "uint16_t", "i16": "int16_t", "u32": "uint32_t",
-    "i32": "int32_t", "f32": "float", "u64": "uint64_t", "i64": "int64_t", "f64": "double",
-}  # fmt: skip
-
-
-def c_reads(path: Path) -> dict[str, Any]:
-    """Everything that C says about a file, through its getters."""
-    params = ffi.new("struct gguf_init_params *", {"no_alloc": True, "ctx": ffi.NULL})
-    gguf = lib.gguf_init_from_file(os.fsencode(path), params[0])
-    assert gguf != ffi.NULL, "C refuses the file"
-    try:
-        metadata = {}
-        for index in range(lib.gguf_get_n_kv(gguf)):
-            key = ffi.string(lib.gguf_get_key(gguf, index)).decode("utf-8", "surrogateescape")
-            metadata[key] = c_value(gguf, index)
-        tensors = {}
-        for index in range(lib.gguf_get_n_tensors(gguf)):
-            name = ffi.string(lib.gguf_get_tensor_name(gguf, index)).decode("utf-8", "surrogateescape")
-            ne = tuple(lib.gguf_get_tensor_ne(gguf, index)[0:4])
-            kind = int(lib.gguf_get_tensor_type(gguf, index))
-            offset = lib.gguf_get_data_offset(gguf) + lib.gguf_get_tensor_offset(gguf, index)
-            tensors[name] = (ne, kind, offset, lib.gguf_get_tensor_size(gguf, index))
-        return {
-            "version": lib.gguf_get_version(gguf),
-            "alignment": lib.gguf_get_alignment(gguf),
-            "data": lib.gguf_get_data_offset(gguf),
-            "metadata": metadata,
-            "tensors": tensors,
-        }
-    finally:
-        lib.gguf_free(gguf)
-
-
-def c_value(gguf: Any, index: int) -> tuple[str, Any]:
-    kind = types.NAMES[lib.gguf_get_kv_type(gguf, index)]
-    if kind == "str":
-        return kind, c_text(lib.gguf_get_val_str(gguf, index))
-    if kind != "arr":
-        return kind, getattr(lib, f"gguf_get_val_{kind}")(gguf, index)
-    item, count = types.NAMES[lib.gguf_get_arr_type(gguf, index)], lib.gguf_get_arr_n(gguf, index)
-    if item == "str":
-        return f"arr[{item}]", [c_text(lib.gguf_get_arr_str(gguf, index, at)) for at in range(count)]
-    data = lib.gguf_get_arr_data(gguf, index)
-    ctype = "int8_t" if item == "bool" else C_TYPES[item]
-    values = list(ffi.cast(f"{ctype} *", data)[0:count])
-    return f"arr[{item}]", [each != 0 for each in values] if item == "bool" else values
-
-
-def c_text(pointer: Any) -> str:
-    return str(ffi.string(pointer).decode("utf-8", "surrogateescape"))
 
 
 def we_read(path: Path) -> dict[str, Any]:

@@ -218,7 +218,8 @@ def _text(rng: random.Random, old: bytes) -> bytes:
 
 def array_item(file: File, rng: random.Random) -> None:
     """Change a few elements of an array, or its length, the others as they were."""
-    arrays = [each for each in file.entries if each[1][:4] == struct.pack("<i", types.ARRAY)]
+    array, nested = struct.pack("<i", types.ARRAY), struct.pack("<ii", types.ARRAY, types.ARRAY)
+    arrays = [each for each in file.entries if each[1][:4] == array and each[1][:8] != nested]
     if not arrays:
         return scalar(file, rng)
     entry = rng.choice(arrays)

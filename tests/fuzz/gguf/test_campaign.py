@@ -140,3 +140,14 @@ def test_a_later_part_is_checked_too(bases: dict[str, Path], tmp_path: Path) -> 
     bad.unlink()
     with pytest.raises(lf.errors.ModelLoadError):
         lf.Model.load(tmp_path / first.name)
+
+
+def test_a_matrix_of_one_row_is_no_vector(bases: dict[str, Path], tmp_path: Path) -> None:
+    """C drops sizes of 1 at the end: a reranker's output for one label looks so, and may be f16."""
+    file = File(bases["bert"].read_bytes())
+    file.tensors = [each for each in file.tensors if not each[0].startswith(b"cls.output")]
+    half = types.tensor_types()["f16"].number
+    file.tensors.append([b"cls.output.weight", [32], half, bytes(64)])
+    path = tmp_path / "reranker.gguf"
+    path.write_bytes(file.join())
+    lf.Model.load(path).close()
