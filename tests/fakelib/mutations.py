@@ -116,6 +116,26 @@ def snapshots_on_the_device_stay_valid() -> None:
     snapshot.Snapshot.valid = property(lambda self: True)  # type: ignore[assignment,method-assign]
 
 
+def pools_are_not_shared() -> None:
+    """Contexts with one pool don't take turns."""
+    Handle.share_lock = lambda self, other: None  # type: ignore[method-assign]
+
+
+def contexts_keep_no_pools() -> None:
+    """A detached pool is given up at once."""
+    from llama_ffi import context_resources
+
+    plain = context_resources.ContextResources.detach_threadpool
+
+    def detach(self: Any) -> None:
+        plain(self)
+        for kept in self._handle.kept():
+            if "threadpool" in str(kept):
+                self._handle.release(kept)
+
+    context_resources.ContextResources.detach_threadpool = detach  # type: ignore[method-assign]
+
+
 def finalizers_never_queue() -> None:
     """A finalizer frees inline even under a callback."""
     callbacks.inside = lambda: False
@@ -135,5 +155,7 @@ MUTATIONS: dict[str, Callable[[], None]] = {
         no_gate,
         contexts_keep_no_adapters,
         snapshots_on_the_device_stay_valid,
+        pools_are_not_shared,
+        contexts_keep_no_pools,
     )
 }

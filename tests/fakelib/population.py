@@ -69,6 +69,7 @@ class Population(RuleBasedStateMachine):
         self.samplers: list[lf.Sampler] = []
         self.chains: list[lf.SamplerChain] = []
         self.loras: list[lf.LoraAdapter] = []
+        self.pools: list[lf.ThreadPool] = []
         self.snapshots: list[lf.Snapshot] = []
         self.generators: list[Any] = []
         self.pointers: list[tuple[str, Any]] = []
@@ -82,10 +83,10 @@ class Population(RuleBasedStateMachine):
         type(self).trace(words)
 
     def objects(self) -> list[Any]:
-        return [*self.models, *self.contexts, *self.samplers, *self.chains, *self.loras]
+        return [*self.models, *self.contexts, *self.samplers, *self.chains, *self.loras, *self.pools]
 
     def lists(self) -> list[list[Any]]:
-        return [self.models, self.contexts, self.samplers, self.chains, self.loras]
+        return [self.models, self.contexts, self.samplers, self.chains, self.loras, self.pools]
 
     def expect(self, call: Callable[[], Any], *needed: Any, busy: bool = False) -> Any:
         """Return what ``call`` returns; a refusal must have its reason in one of the ``needed`` objects."""

@@ -113,6 +113,7 @@ static int32_t compute(struct llama_context * ctx, struct llama_batch batch, con
     int code = 0;
     ctx->outputs = 0;
     adapters_used(ctx, function);
+    struct ggml_threadpool * pool = pool_begins(ctx, batch.n_tokens, function);
     if (ledger_must_fail("llama_decode", &code)) {
         ledger_say(GGML_LOG_LEVEL_ERROR, "decode: failed because it was told to\n");
     } else if (ledger_take_time(ctx->abort_callback, ctx->abort_data)) {
@@ -126,6 +127,9 @@ static int32_t compute(struct llama_context * ctx, struct llama_batch batch, con
         }
         memset(ctx->logits, 0, N_VOCAB * sizeof *ctx->logits);
         ctx->logits[(batch.token[batch.n_tokens - 1] + 1) % N_VOCAB] = 1;
+    }
+    if (pool != NULL) {
+        LEAVE(pool);
     }
     LEAVE(ctx);
     return code;

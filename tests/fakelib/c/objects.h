@@ -27,6 +27,10 @@ struct llama_adapter_lora {
     struct llama_model * model;
 };
 
+struct ggml_threadpool {
+    struct object object;
+};
+
 struct llama_memory_i {
     struct llama_context * context;
     llama_pos next[MAX_SEQUENCES]; // of each sequence
@@ -44,6 +48,8 @@ struct llama_context {
     struct llama_adapter_lora * adapters[MOST_ADAPTERS]; // those in use count this context as a child
     size_t n_adapters;
     bool planned; // the next decode need not look at the model's adapters
+    struct ggml_threadpool * pools[2];  // for one token, for several
+    struct ggml_threadpool * last_pool; // the one it has computed with last
     int on_device[MAX_SEQUENCES]; // number of the newest state of each sequence
 };
 
@@ -51,6 +57,9 @@ struct llama_context {
 void adapters_looked_at(struct llama_model * model, const char * function);
 void adapters_used(struct llama_context * ctx, const char * function);
 void adapters_forgotten(struct llama_context * ctx);
+
+// pool.c: the pool that is inside of a call from here to its LEAVE, or NULL
+struct ggml_threadpool * pool_begins(struct llama_context * ctx, int n_tokens, const char * function);
 
 // Brackets of a function's body.
 #define ENTER(pointer, kind) ledger_enter((struct object *) &(pointer)->object, kind, __func__)
