@@ -1,7 +1,7 @@
 """Which chains can be handed to a back end, and what comes back.
 
-llama.cpp checks none of this: a back end that looks for a row that isn't there ends the process on a thread
-of its own, and some samplers do something else there than on the CPU.
+llama.cpp checks little of this: some chains fail an assertion when the graph is built, and some samplers do
+something else there than on the CPU.
 """
 
 from __future__ import annotations

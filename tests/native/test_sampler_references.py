@@ -251,3 +251,22 @@ def test_a_large_bias_makes_certain() -> None:
         chain = lf.SamplerChain().add_temp(0.01).add_logit_bias(size, {5: 1e6}).add_temp(0.01).add_top_k(200)
         candidates = applied(chain.add_dist(1), logits_of(1, size))
         assert candidates.token == candidates.ids[0] == 5
+
+
+def test_typical_behind_what_forbids() -> None:
+    """llama.cpp's entropy is NaN where a candidate is forbidden, and sorting by NaN leaves any order."""
+    logits = np.append(logits_of(2, 40), np.float32(-math.inf))
+    expected = reference.typical(reference.as_dict(logits[:-1]), 0.5)
+    assert as_dict(applied(lf.SamplerChain().add_min_p(1e-6).add_typical(0.5), logits)) == expected
+    assert as_dict(applied(lf.SamplerChain().add_typical(0.5), logits)) != expected
+
+
+def test_a_clone_of_adaptive_p_begins_its_random_numbers_anew() -> None:
+    start = lf.Candidates(logits_of(1, 50, 1.0))
+
+    def draw(chain: lf.SamplerChain) -> list[int | None]:
+        return [chain.apply(start.copy()).token for _ in range(8)]
+
+    chain = lf.SamplerChain().add_adaptive_p(0.3, 0.9, seed=5)
+    first = draw(chain)
+    assert draw(chain.clone()) == first != draw(chain)
