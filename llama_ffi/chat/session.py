@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, overload
 
 from .._core import check
 from ..context import Context
-from ..errors import ArgumentTypeError, MemoryOperationError, PromptTooLongError
+from ..errors import ArgumentTypeError, BusyError, MemoryOperationError, PromptTooLongError
 from ..generation import Generation
 from ..generation_loop import Progress
 from ..model import Model
@@ -40,6 +42,7 @@ class ChatSession:
         "_context",
         "_fixed",
         "_held",
+        "_lock",
         "_options",
         "_running",
         "messages",
@@ -78,6 +81,7 @@ class ChatSession:
         size = check.integer("n_ctx", n_ctx, 0) or min(model.n_ctx_train or 4096, 4096)
         self._context = Context(model, n_ctx=size, n_batch=n_batch, n_ubatch=0, n_threads=n_threads)
         self._held: list[int] = []
+        self._lock = threading.RLock()
         self._running: _Turn | None = None
         try:
             _ = self._context.memory
@@ -117,20 +121,21 @@ class ChatSession:
         """
         if not isinstance(text, str):
             raise ArgumentTypeError(f"text must be text, not {type(text).__name__}")
-        if self._running is not None:
-            self._running.close()
-        _ = self._context.ptr
-        question = {"role": "user", "content": text}
-        tokens = chat_tokens(self.model, [*self.messages, question], *self._options)
-        if len(tokens) > self._context.n_ctx_seq:
-            raise PromptTooLongError(
-                f"the conversation has {len(tokens)} tokens, the context holds {self._context.n_ctx_seq}; "
-                "reset() it, or use a larger n_ctx"
-            )
-        progress = Progress(tokens, self._keep(tokens), leading_space(self.model, tokens))
-        turn = _Turn(start(self._context, progress, **sampling), self, question, tokens)
-        self._running = turn
-        return turn if stream else finished(turn)
+        with self._alone():
+            if self._running is not None:
+                self._running.close()
+            _ = self._context.ptr
+            question = {"role": "user", "content": text}
+            tokens = chat_tokens(self.model, [*self.messages, question], *self._options)
+            if len(tokens) > self._context.n_ctx_seq:
+                raise PromptTooLongError(
+                    f"the conversation has {len(tokens)} tokens, the context holds "
+                    f"{self._context.n_ctx_seq}; reset() it, or use a larger n_ctx"
+                )
+            progress = Progress(tokens, self._keep(tokens), leading_space(self.model, tokens))
+            turn = _Turn(start(self._context, progress, **sampling), self, question, tokens)
+            self._running = turn
+            return turn if stream else finished(turn)
 
     def reset(self) -> None:
         """Forget everything but the system message.
@@ -138,17 +143,23 @@ class ChatSession:
         Raises:
             ClosedError, BusyError.
         """
-        if self._running is not None:
-            self._running.close()
-        self._context.memory.clear(data=False)
-        self._held = []
-        self.messages = [*self._fixed]
+        with self._alone():
+            if self._running is not None:
+                self._running.close()
+            self._context.memory.clear(data=False)
+            self._held = []
+            self.messages = [*self._fixed]
 
     def close(self) -> None:
-        """Free the context; a second call does nothing. The model stays open."""
-        if self._running is not None:
-            self._running.close()
-        self._context.close()
+        """Free the context; a second call does nothing. The model stays open.
+
+        Raises:
+            BusyError: another thread is inside a call.
+        """
+        with self._alone():
+            if self._running is not None:
+                self._running.close()
+            self._context.close()
 
     def __enter__(self) -> ChatSession:
         return self
@@ -157,6 +168,16 @@ class ChatSession:
         self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other threads out; a turn's calls are calls of its conversation."""
+        if not self._lock.acquire(blocking=False):
+            raise BusyError("another thread is inside a call on this conversation; take turns")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _keep(self, tokens: list[int]) -> int:
         """Cut the memory back to what it has in common with ``tokens``; return how many tokens that are."""
@@ -193,31 +214,34 @@ class ChatSession:
 class _Turn(ChatStream):
     """An answer that goes into its conversation when it has ended."""
 
-    __slots__ = ("_question", "_session", "_tokens")
+    __slots__ = ("_open", "_question", "_tokens", "_whole")
 
     def __init__(
         self, generation: Generation, session: ChatSession, question: dict[str, Any], tokens: list[int]
     ) -> None:
         super().__init__(generation)
-        self._session: ChatSession | None = session
+        self._whole = session
+        self._open = True
         self._question = question
         self._tokens = tokens
 
     def __next__(self) -> str:
-        try:
-            return super().__next__()
-        except StopIteration:
-            self._end(failed=False)
-            raise
-        except Exception:
-            self._end(failed=True)
-            raise
+        with self._whole._alone():
+            try:
+                return super().__next__()
+            except StopIteration:
+                self._end(failed=False)
+                raise
+            except Exception:
+                self._end(failed=True)
+                raise
 
     def close(self) -> None:
-        super().close()
-        self._end(failed=False)
+        with self._whole._alone():
+            super().close()
+            self._end(failed=False)
 
     def _end(self, *, failed: bool) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            session._ended(self, self._question, self._tokens, failed)
+        if self._open:
+            self._open = False
+            self._whole._ended(self, self._question, self._tokens, failed)

@@ -281,3 +281,34 @@ def test_two_threads_in_one_conversation(model: lf.Model) -> None:
         assert errors == []
         session.reset()
         assert session.say("What colour is grass?", temp=0).content == "Grass is green."
+
+
+def test_a_thread_that_comes_in_between_gets_busy_error(model: lf.Model) -> None:
+    """One thread is inside a call, another tries everything."""
+    inside, leave = threading.Event(), threading.Event()
+    with lf.ChatSession(model, n_ctx=256, n_threads=1) as session:
+        stream = session.say("hi", stream=True, temp=0)
+
+        def slowly() -> None:
+            with session._alone():
+                inside.set()
+                leave.wait(60)
+
+        thread = threading.Thread(target=slowly)
+        thread.start()
+        assert inside.wait(60)
+        for call in (
+            session.reset,
+            session.close,
+            stream.close,
+            lambda: next(stream),
+            lambda: session.say("ho"),
+        ):
+            with pytest.raises(BusyError, match="conversation"):
+                call()
+        stream.cancel()  # any thread, at any time
+        leave.set()
+        thread.join()
+        assert list(stream) == []
+        assert stream.reply.finish_reason == "cancelled"
+        assert session.say("What colour is grass?", temp=0).finish_reason == "stop"
