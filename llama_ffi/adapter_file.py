@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import gguf
-from ._core import model_file
+from ._core import gguf_types, model_file
 from ._core.model_file import Path
 from .errors import AdapterError
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _A, _B = ".lora_a", ".lora_b"
-_INTEGERS = ("i8", "i16", "i32", "i64", "f64")
-"""Types of tensors that ggml keeps, but can't multiply."""
 
 _DIRECTION = "direction."
 
@@ -87,7 +85,7 @@ def _check_pairs(file: gguf.GgufFile, name: str, n_expert: int) -> None:
 
 def _check_pair(name: str, base: str, a: gguf.GgufTensor, b: gguf.GgufTensor, n_expert: int) -> None:
     for tensor in (a, b):
-        if tensor.type in _INTEGERS:
+        if not gguf_types.has_floats(tensor.type_number):  # C would call NULL
             raise AdapterError(f"{name}: {tensor.name} has the type {tensor.type}, which can't be multiplied")
     ne_a, ne_b = (tensor.ne + (1,) * (4 - len(tensor.ne)) for tensor in (a, b))
     layers = n_expert if "_exps" in base else 1

@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--bases", default="", help="only these kinds of files, with commas between")
     parser.add_argument("--systematic", action="store_true", help="each single change, none random")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--without", choices=["check", "guard"], action="append", default=[])
@@ -53,6 +54,8 @@ class Campaign:
         self.bases = folder / "bases"
         self.bases.mkdir()
         made = bases.make_all(self.bases)
+        if args.bases:
+            made = {name: path for name, path in made.items() if name in args.bases.split(",")}
         if args.systematic:
             args.count = min(args.count, len(mutate.systematic(made)) - args.first)
         self.lock = threading.Lock()
@@ -65,6 +68,7 @@ class Campaign:
     def child(self, first: int, count: int, results: Path, show: bool = False) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-X", "faulthandler", "-m", "tests.fuzz.gguf.child", str(self.bases)]
         command += [str(first), str(count), str(self.args.seed), str(results), "--keep", str(self.folder)]
+        command += ["--bases-only", self.args.bases]
         if self.args.systematic:
             command.append("--systematic")
         if "check" in self.args.without:

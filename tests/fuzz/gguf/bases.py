@@ -29,6 +29,7 @@ def make_all(folder: Path) -> dict[str, Path]:
     paths["quantized"] = _quantized(paths["llama"], folder / "quantized.gguf")
     paths["lora"] = _lora(paths["llama"], folder / "lora.gguf")
     paths["control"] = _control(folder / "control.gguf")
+    paths["imatrix"] = _imatrix(folder / "imatrix.gguf")
     paths["split"] = _split(paths["llama"], folder)
     return paths
 
@@ -234,6 +235,13 @@ def _control(target: Path) -> Path:
         "controlvector.layer_count": 1,
     }
     lf.gguf.write(target, metadata, {"direction.1": np.ones(32, np.float32)})
+    return target
+
+
+def _imatrix(target: Path) -> Path:
+    names = [f"blk.{layer}.{name}.weight" for layer in range(2) for name in ("attn_q", "ffn_up")]
+    entries = {name: (np.ones((1, 32), np.float32), np.ones(1, np.float32)) for name in names}
+    lf.ImportanceMatrix(entries, datasets=["text"], chunk_count=1, chunk_size=64).save(target)
     return target
 
 

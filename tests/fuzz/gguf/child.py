@@ -14,6 +14,7 @@ import resource
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def main() -> int:
     parser.add_argument("seed", type=int)
     parser.add_argument("results", type=Path)
     parser.add_argument("--without", choices=["check"])
+    parser.add_argument("--bases-only", default="", help="names, with commas between")
     parser.add_argument("--systematic", action="store_true")
     parser.add_argument("--keep", type=Path, help="where to put the file of the running case")
     args = parser.parse_args()
@@ -42,8 +44,10 @@ def main() -> int:
         without_check()
     bases = {path.stem: path for path in sorted(args.bases.glob("*.gguf")) if "-of-00002" not in path.stem}
     bases["split"] = args.bases / "split-00001-of-00002.gguf"
+    chosen = set(args.bases_only.split(",")) if args.bases_only else set(bases)
+    sound, bases = bases["llama"], {name: path for name, path in bases.items() if name in chosen}
     every = systematic(bases) if args.systematic else []
-    with lf.Model.load(bases["llama"]) as llama, open(args.results, "a", buffering=1) as results:
+    with lf.Model.load(sound) as llama, open(args.results, "a", buffering=1) as results:
         for number in range(args.first, args.first + args.count):
             if every:
                 base, data, done = systematic_case(every[number], bases)
@@ -83,7 +87,9 @@ def run(base: str, path: Path, llama: lf.Model) -> tuple[str, str]:
         if base == "lora":
             return lora(path, llama)
         if base == "control":
-            return control(path)
+            return control(path, llama)
+        if base == "imatrix":
+            return imatrix(path, llama)
         model = lf.Model.load(path, n_gpu_layers=0)
     except errors.NativeAbortError as error:
         return "guard at load", str(error)[-200:]
@@ -126,29 +132,44 @@ def use(model: lf.Model) -> None:
 
 
 def lora(path: Path, llama: lf.Model) -> tuple[str, str]:
-    load: Any = getattr(llama, "load_lora", None)
-    if load is None:
-        return "no loader", ""
+    return at_load(lambda: llama.load_lora(path), lambda adapter, ctx: ctx.set_loras([(adapter, 1.0)]), llama)
+
+
+def control(path: Path, llama: lf.Model) -> tuple[str, str]:
+    return at_load(
+        lambda: lf.read_control_vector(path), lambda vector, ctx: ctx.set_control_vector(vector), llama
+    )
+
+
+def imatrix(path: Path, llama: lf.Model) -> tuple[str, str]:
+    def look(matrix: lf.ImportanceMatrix, _: lf.Context) -> None:
+        for name in matrix.entries:
+            matrix.values(name)
+        matrix.save(path)
+
+    return at_load(lambda: lf.ImportanceMatrix.load(path), look, llama)
+
+
+def at_load(
+    load: Callable[[], Any], use: Callable[[Any, lf.Context], object], llama: lf.Model
+) -> tuple[str, str]:
     try:
-        adapter = load(path)
+        loaded = load()
     except errors.NativeAbortError as error:
         return "guard at load", str(error)[-200:]
     except errors.LlamaError as error:
         return ("refused by C" if error.log else "refused by our check"), str(error)[-200:]
-    with llama.context(n_ctx=64, n_batch=32, n_threads=1) as ctx:
-        ctx.set_loras([(adapter, 1.0)])
-        ctx.decode(lf.Batch.from_tokens([1, 5, 6]))
-    adapter.close()
-    return "worked", ""
-
-
-def control(path: Path) -> tuple[str, str]:
     try:
-        with lf.gguf.read(path) as file:
-            for tensor in file.tensors.values():
-                tensor.dequantize()
+        with llama.context(n_ctx=64, n_batch=32, n_threads=1) as ctx:
+            use(loaded, ctx)
+            ctx.decode(lf.Batch.from_tokens([1, 5, 6]))
+    except errors.NativeAbortError as error:
+        return "guard in use", str(error)[-300:]
     except errors.LlamaError as error:
-        return "refused by our check", str(error)[-200:]
+        return f"error in use: {type(error).__name__}", str(error)[-300:]
+    finally:
+        if hasattr(loaded, "close"):
+            loaded.close()
     return "worked", ""
 
 
