@@ -63,6 +63,7 @@ class ContextOptions(TypedDict, total=False):
 class ModelFacts:
     """What the checks of a context's parameters need to know of the model."""
 
+    arch: str
     n_ctx_train: int
     n_layer: int
     head_dim_k: int
@@ -159,6 +160,7 @@ def context_params(
     params.swa_full = bool(swa_full)
     params.kv_unified = bool(kv_unified)
     params.no_perf = bool(no_perf)
+    _check_kind(active, model, params, flash_attn)
     named = members(active, "llama_pooling_type")
     if params.pooling_type == named["unspecified"] and model.pooling not in named.values():
         raise ContextCreateError(
@@ -167,6 +169,17 @@ def context_params(
         )
     _check_together(active, model, params)
     return params
+
+
+def _check_kind(active: Binding, model: ModelFacts, params: Any, flash_attn: bool | str | None) -> None:
+    """Refuse what the graphs of some architectures assert on."""
+    if model.arch == "t5" and params.n_seq_max > 1 and not params.kv_unified:
+        raise ContextCreateError("t5 models have several sequences in one memory only; use kv_unified=True")
+    named = members(active, "llama_flash_attn_type")
+    if model.arch == "plm" and params.flash_attn_type != named["disabled"]:
+        if params.flash_attn_type == named["enabled"]:
+            raise ContextCreateError(f"flash_attn is {flash_attn!r}; plm models can't use it")
+        params.flash_attn_type = named["disabled"]
 
 
 _ONE_THREAD = 32 * 1024 * 1024

@@ -102,6 +102,7 @@ def facts(model: Model) -> ModelFacts:
         or metadata.get(f"{arch}.attention.causal") == "false"
     )
     return ModelFacts(
+        arch=arch,
         n_ctx_train=model.n_ctx_train,
         n_layer=model.n_layer,
         head_dim_k=_number(metadata.get(f"{arch}.attention.key_length"), usual),

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llama_ffi as lf
-from llama_ffi.errors import LlamaError
+from llama_ffi import testing
+from llama_ffi.errors import ContextCreateError, LlamaError
 
 pytestmark = pytest.mark.native
 
@@ -103,3 +104,15 @@ def test_an_unknown_pooling_type_of_the_metadata(kind: str, guard: str) -> None:
         env={**os.environ, "LLAMA_FFI_GUARD": guard},
     )
     assert done.stdout.split() == ["True"] * 4, done.stderr
+
+
+def test_what_some_kinds_cannot_do() -> None:
+    with testing.random_model("t5") as model:
+        with pytest.raises(ContextCreateError, match="kv_unified=True"):
+            model.context(n_ctx=512, n_seq_max=2)
+        model.context(n_ctx=512, n_seq_max=2, kv_unified=True).close()
+    with testing.random_model("plm") as model:
+        with pytest.raises(ContextCreateError, match="flash_attn is True; plm"):
+            model.context(n_ctx=512, flash_attn=True)
+        for flash_attn in (None, False):
+            model.context(n_ctx=512, flash_attn=flash_attn).close()
