@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         system_info,
         time_us,
     )
+    from .tensor_watch import ComputedTensor
     from .threadpool import ThreadPool
     from .training import Trainer
     from .training_data import Dataset
@@ -82,6 +83,7 @@ _HOME = {
     "ChatSession": "chat",
     "ChatStream": "chat",
     "BufferType": "backends",
+    "ComputedTensor": "tensor_watch",
     "Context": "context",
     "ContextPerf": "perf",
     "Dataset": "training_data",
@@ -154,6 +156,7 @@ __all__ = [
     "ChatSession",
     "ChatStream",
     "BufferType",
+    "ComputedTensor",
     "Context",
     "ContextPerf",
     "Dataset",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -18,10 +18,15 @@ from .memory import Memory, Shape
 from .model import Model
 from .outputs import Outputs
 from .snapshot import ContextSnapshots
+from .tensor_watch import OnTensor, Watch
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+_NO_OPTIONS = frozenset({"self", "model", "on_tensor", "tensor_names"})
+"""Arguments of a context that aren't parameters of the C object."""
 
 
 class Context(SamplesOnBackend, ContextSnapshots):
@@ -53,6 +58,10 @@ class Context(SamplesOnBackend, ContextSnapshots):
             "q5_1".
         embeddings: make embeddings besides logits.
         offload_kqv, op_offload, swa_full, kv_unified, no_perf: as in llama.h.
+        on_tensor: a function that sees tensors while a decode computes them, each as a
+            :class:`ComputedTensor`. Returning False stops the decode with CancelledError; what it raises, the
+            decode raises; after either the memory is as before the call. It makes decodes slow.
+        tensor_names: which it sees: names, also with wildcards ("l_out-*"); None = all.
 
     Raises:
         ContextCreateError: parameters that don't fit each other or the model, or too little memory; ``.log``.
@@ -121,8 +130,10 @@ class Context(SamplesOnBackend, ContextSnapshots):
         swa_full: bool = True,
         kv_unified: bool = False,
         no_perf: bool = True,
+        on_tensor: OnTensor | None = None,
+        tensor_names: str | Iterable[str] | None = None,
     ) -> None:
-        options = {name: value for name, value in locals().items() if name not in ("self", "model")}
+        options = {name: value for name, value in locals().items() if name not in _NO_OPTIONS}
         check.instance("model", model, Model)
         active = binding.active()
         lib = active.lib
@@ -136,6 +147,11 @@ class Context(SamplesOnBackend, ContextSnapshots):
                 "ggml_abort_callback", active.guard.function("llama_ffi_cancelled")
             )
             params.abort_callback_data = cancel_c
+        keep, watch = [parent, cancel_c], None
+        if on_tensor is not None:
+            watch = Watch(active, on_tensor, tensor_names, cancel)
+            params.cb_eval = watch.callback.pointer
+            keep.append(watch.callback)
         with model._gate.reading("making a context"), logs.capture() as lines:
             pointer = lib.llama_init_from_model(parent, params[0])
         if pointer == active.NULL:
@@ -149,7 +165,7 @@ class Context(SamplesOnBackend, ContextSnapshots):
             pointer,
             lib.llama_free,
             "context",
-            keep=[parent, cancel_c],
+            keep=keep,
             exclusive=True,
             cancel=cancel,
         )
@@ -170,7 +186,7 @@ class Context(SamplesOnBackend, ContextSnapshots):
             pooled=known.pooled,
         )
         self._outputs.embeddings_enabled = bool(embeddings)
-        self._decoder: Any = Decoder(active.ffi, lib, known, self._outputs, cancel, model._gate)
+        self._decoder: Any = Decoder(active.ffi, lib, known, self._outputs, cancel, model._gate, watch)
         self._loras = ()
         self._lora_pointers = []
         self._control_vector = ""

@@ -30,6 +30,19 @@ class ContextAdapters(ContextResources):
     _control_vector: str
     """a digest of the control vector in use, "" if there is none"""
 
+    def close(self) -> None:
+        """Give the context up, and what it uses: each is freed now, or with the last that needs it.
+
+        Waits for a running call of another thread.
+
+        Raises:
+            BusyError: called from a callback of this very context.
+
+        Threads: any; a second close does nothing.
+        """
+        super().close()
+        self._loras, self._lora_pointers = (), []
+
     @property
     def loras(self) -> list[tuple[LoraAdapter, float]]:
         """Return the LoRA adapters in use, each with its scale; a copy."""

@@ -15,7 +15,10 @@ from ._core.choices import members, named_of
 from .errors import ContextCreateError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ._core.binding import Binding
+    from .tensor_watch import OnTensor
 
 _MAX_SEQ = 256
 _MAX_N_CTX = 2**31 - 256
@@ -57,6 +60,8 @@ class ContextOptions(TypedDict, total=False):
     swa_full: bool
     kv_unified: bool
     no_perf: bool
+    on_tensor: OnTensor | None
+    tensor_names: str | Iterable[str] | None
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from .errors import (
 )
 from .limits import NO_LIMIT, Limits
 from .outputs import Outputs
+from .tensor_watch import Watch
 
 _OK, _NO_SLOT, _ABORTED, _INVALID = 0, 1, 2, -1
 
@@ -36,6 +37,7 @@ class Decoder:
     Arguments:
         cancel: the byte that ``cancel()`` sets.
         gate: of the model's adapters, which C looks at when it plans its buffers.
+        watch: calls the function that sees tensors; None = there is none.
     """
 
     __slots__ = (
@@ -50,6 +52,7 @@ class Decoder:
         "_outputs",
         "_room",
         "_settled",
+        "_watch",
         "copy_pending",
     )
 
@@ -57,7 +60,14 @@ class Decoder:
     """a sequence was copied to a stream of its own, which C does when it decodes next"""
 
     def __init__(
-        self, ffi: Any, lib: Any, limits: Limits, outputs: Outputs, cancel: bytearray, gate: Gate
+        self,
+        ffi: Any,
+        lib: Any,
+        limits: Limits,
+        outputs: Outputs,
+        cancel: bytearray,
+        gate: Gate,
+        watch: Watch | None,
     ) -> None:
         self._ffi = ffi
         self._lib = lib
@@ -67,6 +77,7 @@ class Decoder:
         self._outputs = outputs
         self._cancel = cancel
         self._gate = gate
+        self._watch = watch
         self._encoded = False
         self._settled = True
         self.copy_pending = False
@@ -76,7 +87,7 @@ class Decoder:
         """Find how many tokens a batch may have in which nothing is left to look at; 0 = look at each."""
         limits = self._limits
         usual = limits.has_memory and limits.position_limit == NO_LIMIT
-        if not self._settled or self.copy_pending:
+        if not self._settled or self.copy_pending or self._watch is not None:
             usual = False
         if limits.encodes_first and not self._encoded:
             usual = False
@@ -165,7 +176,11 @@ class Decoder:
                     rest = undo(self._lib, ctx, batch, changed and has_memory)
                     raise CancelledError(f"{name} was cancelled; {rest}", code=_ABORTED)
                 mark = logs.written
+                if self._watch is not None:
+                    self._watch.begin()
                 code = call(ctx, part)
+                if self._watch is not None and self._watch.ended:
+                    self._end_watched(ctx, batch, name)
                 if code or logs.struck:
                     self._look(ctx, batch, code, mark, name, changed=changed)
                 changed = True
@@ -183,6 +198,15 @@ class Decoder:
             lines = logs.since(mark)
             raise failure(self._lib, ctx, self._limits, batch, code, lines, changed=changed, name=name)
         logs.reraise()
+
+    def _end_watched(self, ctx: Any, batch: Batch, name: str) -> None:
+        """Raise what a function that sees tensors has ended the call with, whatever C thinks of it."""
+        assert self._watch is not None
+        self._cancel[0] = 0
+        self._outputs.invalidate()
+        rest = undo(self._lib, ctx, batch, self._limits.has_memory and name == "decode")
+        self._watch.reraise()
+        raise CancelledError(f"{name} was cancelled by on_tensor; {rest}", code=_ABORTED)
 
     def _undo_all(self, ctx: Any, batch: Batch, has_memory: bool) -> None:
         """After Ctrl-C, or what a log handler raised: make it as if the call had not been made."""

@@ -58,11 +58,9 @@ class Candidates:
             raise ArgumentTypeError(f"logits must be an array of numbers: {error}") from None
         if values.ndim != 1 or not values.size:
             raise InvalidArgumentError(f"logits have the shape {values.shape}; it must be (n,) with n > 0")
-        tokens = range_of(values.size) if ids is None else np.asarray(arrays.int32_view(ids, "ids"))
-        if tokens.shape != values.shape:
-            raise InvalidArgumentError(f"there are {values.size} logits and {tokens.size} ids")
         rows = np.zeros(values.size, dtype())
-        rows["logit"], rows["id"] = values, tokens
+        rows["logit"] = values
+        rows["id"] = range_of(values.size) if ids is None else arrays.int32_view(ids, "ids")
         check_rows(rows, "Candidates", ANY_TOKEN)
         self._rows, self._selected, self._sorted = rows, -1, False
 

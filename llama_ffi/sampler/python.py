@@ -76,10 +76,6 @@ class Link:
         selects: bool | None = None,
         reorders: bool | None = None,
     ) -> None:
-        if isinstance(sampler, type):
-            raise ArgumentTypeError(
-                f"a sampler is an object; {sampler.__name__} is its class: {sampler.__name__}()"
-            )
         if not callable(getattr(sampler, "apply", None)):
             raise ArgumentTypeError(
                 f"a sampler needs a method apply(candidates), which {type(sampler).__name__} doesn't have"

@@ -294,9 +294,8 @@ class Life(Company):
     def close_everything(self) -> None:
         """Closing is enough: what is closed needs no dropping."""
         self.step("close everything")
-        models = [
-            each.model for each in self.contexts
-        ]  # ours or, when we have dropped it, still the context's
+        # ours or, when we have dropped it, still the context's or the adapter's
+        models = [each.model for each in (*self.contexts, *self.loras)]
         each = None
         for each in [*self.objects(), *models, *self.snapshots, *self.generators]:
             each.close()
