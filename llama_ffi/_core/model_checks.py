@@ -16,6 +16,8 @@ from .gguf_scan import TensorInfo
 
 MAX_LAYERS = 512
 MAX_EXPERTS = 1024
+MAX_SINKHORN = 1000
+"""libllama's graph has nodes for each round."""
 _ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 _FLOAT_MAX = 3.4028234663852886e38
 
@@ -24,6 +26,7 @@ _MAMBA2 = frozenset(
     {"mamba2", "falcon-h1", "granitehybrid", "nemotron_h", "nemotron_h_moe", "plamo2", "qwen3next", "qwen35",
      "qwen35moe", "qwen4exp"}
 )  # fmt: skip
+_LATENT = frozenset({"kimi-linear", "kimi-k3", "bailingmoe3", "glm5-next"})
 _DIVISORS = {
     "ssm.group_count": _MAMBA2 - {"plamo2"},  # which has none
     "ssm.time_step_rank": _MAMBA2,
@@ -31,6 +34,9 @@ _DIVISORS = {
     "interleave_moe_layer_step": frozenset({"ernie4_5", "ernie4_5-moe"}),
     "attention.output_group_count": frozenset({"deepseek4"}),
     "attention.relative_buckets_count": frozenset({"t5", "t5encoder"}),
+    "attention.compress_ratios": frozenset({"deepseek4"}),  # all of them
+    "attention.key_length_mla": _LATENT,
+    "attention.value_length_mla": _LATENT,
     "full_attention_interval": frozenset({"qwen3next", "qwen35", "qwen35moe", "minimax-01"}),
 }
 """Numbers that libllama divides by, and the architectures in which it does. Files that it saved have zeros
@@ -81,6 +87,11 @@ def metadata_problem(arch: str, get: Get, keys: Iterable[str] = ()) -> str | Non
     for name, archs in _DIVISORS.items():
         if arch in archs and number(name, 1) == 0:
             return f"{arch}.{name} is 0; it must be 1 or more"
+    rounds = number("hyper_connection.sinkhorn_iterations")
+    if rounds > MAX_SINKHORN:
+        return (
+            f"{arch}.hyper_connection.sinkhorn_iterations is {rounds}, more than {MAX_SINKHORN}"
+        )
     width = number("wkv.head_size", 64)
     if arch in _RWKV and (width < 1 or width % 64):
         return (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import llama_ffi as lf
-from llama_ffi import errors
+from llama_ffi import errors, testing
 from llama_ffi.gguf import GgufContext, Typed
 
 pytestmark = pytest.mark.native
@@ -203,3 +203,27 @@ def test_fingerprints_tell_weights_apart() -> None:
             return model.fingerprint
 
     assert made(1.0) == made(1.0) != made(1.5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        ("rwkv7", "wkv.head_size", 32),
+        ("rwkv6", "wkv.head_size", 0),
+        ("mamba2", "ssm.group_count", 0),
+        ("qwen3next", "full_attention_interval", 0),
+        ("minimax-01", "full_attention_interval", 0),
+        ("t5", "attention.relative_buckets_count", 0),
+        ("kimi-linear", "attention.key_length_mla", 0),
+        ("kimi-linear", "attention.value_length_mla", 0),
+        ("deepseek4", "attention.compress_ratios", [0, 0, 0, 0]),
+        ("deepseek4", "attention.output_group_count", 0),
+        ("deepseek4", "hyper_connection.sinkhorn_iterations", 2**31 - 1),
+    ],
+)
+def test_metadata_that_nothing_would_catch(kind: str, key: str, value: Any) -> None:
+    """Divisions by zero, reads beyond a buffer, endless loops: found by trying each key at its limits."""
+    metadata = testing.random_metadata(kind)
+    assert f"{kind}.{key}" in metadata
+    with pytest.raises(errors.InvalidArgumentError, match=key.rsplit(".", 1)[-1]):
+        lf.Model.from_metadata(metadata | {f"{kind}.{key}": value}, lambda *_: 0.0)
