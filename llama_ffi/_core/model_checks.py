@@ -27,12 +27,14 @@ _MAMBA2 = frozenset(
      "qwen35moe", "qwen4exp"}
 )  # fmt: skip
 _LATENT = frozenset({"kimi-linear", "kimi-k3", "bailingmoe3", "glm5-next"})
+_STEP = "interleave_moe_layer_step"  # which is 0 in files of dense models that libllama saved
 _DIVISORS = {
     "ssm.group_count": _MAMBA2 - {"plamo2"},  # which has none
     "ssm.time_step_rank": _MAMBA2,
     "experts_per_group": frozenset({"grovemoe"}),
-    "interleave_moe_layer_step": frozenset({"ernie4_5", "ernie4_5-moe"}),
+    _STEP: frozenset({"ernie4_5", "ernie4_5-moe"}),
     "attention.output_group_count": frozenset({"deepseek4"}),
+    "expert_feed_forward_length": frozenset({"step35"}),
     "attention.relative_buckets_count": frozenset({"t5", "t5encoder"}),
     "attention.compress_ratios": frozenset({"deepseek4"}),  # all of them
     "attention.key_length_mla": _LATENT,
@@ -85,13 +87,13 @@ def metadata_problem(arch: str, get: Get, keys: Iterable[str] = ()) -> str | Non
         if number(name, 1) < 1:
             return f"{arch}.{name} is {number(name)}; it must be 1 or more"
     for name, archs in _DIVISORS.items():
+        if name == _STEP and not number("expert_count"):
+            continue
         if arch in archs and number(name, 1) == 0:
             return f"{arch}.{name} is 0; it must be 1 or more"
     rounds = number("hyper_connection.sinkhorn_iterations")
     if rounds > MAX_SINKHORN:
-        return (
-            f"{arch}.hyper_connection.sinkhorn_iterations is {rounds}, more than {MAX_SINKHORN}"
-        )
+        return f"{arch}.hyper_connection.sinkhorn_iterations is {rounds}, more than {MAX_SINKHORN}"
     width = number("wkv.head_size", 64)
     if arch in _RWKV and (width < 1 or width % 64):
         return (
