@@ -24,6 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     coverage.set_defaults(run=_coverage)
     docstrings = commands.add_parser("docstrings", help="say what public docstrings lack")
     docstrings.set_defaults(run=_docstrings)
+    pages = commands.add_parser("pages", help="write API pages from the docstrings, with pdoc")
+    pages.add_argument("out", metavar="OUT", type=Path, help="the folder for the pages")
+    pages.set_defaults(run=_pages)
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)
     return status
@@ -49,6 +52,15 @@ def _docstrings(_arguments: argparse.Namespace) -> int:
     problems = docstrings.check_all()
     print("\n".join([*problems, f"{len(problems)} problems"]))
     return 1 if problems else 0
+
+
+def _pages(arguments: argparse.Namespace) -> int:
+    from . import pages
+
+    lost = pages.lost_references()
+    written = pages.build(arguments.out)
+    print("\n".join([*(f"leads nowhere: {each}" for each in lost), f"wrote {len(written)} pages"]))
+    return 1 if lost else 0
 
 
 if __name__ == "__main__":
