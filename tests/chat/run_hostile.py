@@ -11,7 +11,7 @@ import llama_ffi as lf
 from llama_ffi.errors import ChatTemplateError
 from tests.chat import hostile
 
-LIMITS = lf.chat.Limits(seconds=1.0, steps=50_000, text=2**22)
+LIMITS = lf.chat.Limits(seconds=0.5, steps=30_000, text=2**22)
 
 
 def main() -> None:
