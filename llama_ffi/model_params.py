@@ -8,6 +8,7 @@ as long as C may look.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -200,8 +201,10 @@ def check_patterns(overrides: BufferOverrides, tensor_names: Sequence[str]) -> N
                 f"(?:…), (?=…) and (?!…)"
             )
         try:
-            compiled = re.compile(pattern)
-        except (re.error, OverflowError, RecursionError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", FutureWarning)  # "[[a]": Python and C++ differ on it
+                compiled = re.compile(pattern)
+        except (re.error, OverflowError, RecursionError, FutureWarning) as error:
             raise InvalidArgumentError(
                 f"tensor_buft_overrides: {pattern!r} is no regular expression: {error}"
             ) from None

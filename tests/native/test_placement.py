@@ -53,6 +53,7 @@ def test_an_override_reaches_c(tiny_model: Path, caplog: pytest.LogCaptureFixtur
         ("(", "no regular expression"),
         ("[b-a]", "no regular expression"),
         ("a{2,1}", "no regular expression"),
+        ("[[a]", "no regular expression"),
         ("(?P<name>ffn)", "C.. doesn't know"),
         ("(?<!x)ffn", "C.. doesn't know"),
         ("no_such_tensor", "matches none of the 30 tensors"),
