@@ -58,14 +58,19 @@ def check_offload(chain: Choosing, pointer: Any, n_vocab: int) -> None:
                 f"{kind.name} was made for a vocabulary of {kind.n_vocab} tokens; the context has {n_vocab}"
             )
     get, left = binding.active().lib.llama_sampler_chain_get, n_vocab
-    moved = ""
+    moved, n_moved = "", 0
     for index, kind in enumerate(kinds):
         if sampler_name(get(pointer, index)).startswith("?"):
             continue
         if kind.name not in _ON_BACKENDS or kind.foreign or kind.python:
             return
+        if n_moved == 2 and left > 1 and kind.name in ("top-k", "top-p"):
+            # what the second leaves has a shape that C's third asserts on
+            raise SamplerError(f"a back end takes two of top_k and top_p; {kind.name} would be the third")
         left, moves = _follow(kind, left, moved)
-        moved = kind.name if moves else moved
+        if moves:
+            moved = kind.name
+            n_moved += 1
 
 
 def n_on_backend(pointer: Any, count: int) -> int:

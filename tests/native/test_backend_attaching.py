@@ -55,6 +55,8 @@ REFUSED: dict[str, tuple[Callable[[], lf.SamplerChain], str]] = {
     "min_keep": (lambda: Chain().add_top_p(0.5, 3), "min_keep"),
     "temp_ext of one": (lambda: Chain().add_top_k(1).add_temp_ext(1.0, 0.5), "computes NaN"),
     "another vocabulary": (lambda: Chain().add_penalties(10, 64, 2.0), "vocabulary of 10 tokens"),
+    "three top_k": (lambda: Chain().add_top_k(9).add_top_k(8).add_top_k(7), "two of top_k and top_p"),
+    "top_p, top_k, top_p": (lambda: Chain().add_top_p(0.9).add_top_k(8).add_top_p(0.5), "two of top_k"),
     "too many": (lambda: _times(51), "a back end takes 50"),
 }
 
