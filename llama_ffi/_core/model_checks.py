@@ -36,6 +36,10 @@ _DIVISORS = {
     "attention.output_group_count": frozenset({"deepseek4"}),
     "expert_feed_forward_length": frozenset({"step35"}),
     "attention.relative_buckets_count": frozenset({"t5", "t5encoder"}),
+    "attention.head_count_kv": frozenset({"modern-bert"}),
+    "attention.group_norm_groups": frozenset({"wavtokenizer-dec"}),
+    "attention.indexer.types": frozenset({"dots3note"}),  # all of them
+    "attention.sliding_window_pattern": frozenset({"dots3note"}),  # all of them
     "attention.compress_ratios": frozenset({"deepseek4"}),  # all of them
     "attention.key_length_mla": _LATENT,
     "attention.value_length_mla": _LATENT,
