@@ -26,6 +26,9 @@ REASONS: dict[str, str] = {
     "C does it with std::regex, which throws, and overflows the stack on long texts.",
     "llama_adapter_lora_init_from_file_ptr": "`Model.load_lora` takes a path, whose file is checked before C "
     "reads it.",
+    "llama_batch_init": "The arrays of a `Batch` belong to Python, which fills them by block copies.",
+    "llama_batch_free": "It frees what llama_batch_init has made, which `Batch` doesn't use.",
+    "llama_batch_get_one": "It leaves out positions and sequences, which `Batch.from_tokens` always has.",
     "llama_set_abort_callback": (
         "The context is made with a callback in C that reads a flag (`Context.cancel`); one in Python would "
         "be called on ggml's threads, some ninety times per decode."
@@ -87,9 +90,6 @@ PENDING = frozenset(
         "llama_state_seq_get_size_ext",
         "llama_state_seq_get_data_ext",
         "llama_state_seq_set_data_ext",
-        "llama_batch_get_one",
-        "llama_batch_init",
-        "llama_batch_free",
         "llama_encode",
         "llama_batch_ext_init",
         "llama_batch_ext_free",
