@@ -92,9 +92,9 @@ def _in_docstring(public: Public, wanted: Collection[str]) -> list[str]:
 
 
 def c_names(doc: str) -> list[str]:
-    """Return the names in the `C:` lines of a docstring."""
+    """Return the names in the `C:` lines of a docstring; those in parentheses are only mentioned."""
     lines = re.findall(r"(?:^|\s)C: (.+?)(?:\n\s*\n|\Z)", doc, re.DOTALL)
-    return [name for line in lines for name in re.findall(r"[a-z_][a-z0-9_]*", line)]
+    return [n for line in lines for n in re.findall(r"[a-z_][a-z0-9_]*", re.sub(r"\([^()]*\)", "", line))]
 
 
 def _in_code(tree: ast.Module, wanted: Collection[str]) -> Iterable[tuple[str, str]]:

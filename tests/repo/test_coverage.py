@@ -96,6 +96,7 @@ def test_tests_that_are_gone_or_only_pretend_are_no_evidence(tmp_path: Path) -> 
         ("Return it. C: llama_model_size", ["llama_model_size"]),
         ("Do.\n\nC: llama_a,\n    llama_b\n\nArguments:\n  llama_d: no", ["llama_a", "llama_b"]),
         ("A vitamin, not C at all.", []),
+        ("Do. C: llama_a (llama_b is\n    another one)", ["llama_a"]),
     ],
 )
 def test_names_behind_c(doc: str, names: list[str]) -> None:
