@@ -93,8 +93,9 @@ class PromptCache:
     ) -> PromptCache:
         """Save what ``ctx`` remembers as llama.cpp does.
 
-        C: llama_state_get_data, llama_state_seq_get_data_ext (llama_state_save_file and
-        llama_state_seq_save_file write the same bytes, over the old file)
+        The file has the bytes that ``llama_state_save_file`` or ``llama_state_seq_save_file`` would write.
+
+        C: llama_state_get_data, llama_state_seq_get_data_ext
 
         Arguments:
             ctx: the context.
@@ -153,10 +154,10 @@ class PromptCache:
     ) -> PromptCache:
         """Put the state of a file into ``ctx``: in place of everything it holds, or of one sequence.
 
-        Whether it was made with this model is for the caller to know.
+        Whether it was made with this model is for the caller to know. What ``llama_state_load_file`` and
+        ``llama_state_seq_load_file`` would believe is checked.
 
-        C: llama_state_set_data, llama_state_seq_set_data_ext (llama_state_load_file and
-        llama_state_seq_load_file read the same bytes, unchecked)
+        C: llama_state_set_data, llama_state_seq_set_data_ext
 
         Arguments:
             ctx: a context of the same model.
