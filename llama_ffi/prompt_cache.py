@@ -4,7 +4,9 @@ They say little about whom they belong to (the architecture, and that is all) an
 :class:`~llama_ffi.StateFile` is the better choice where both ends are ours. What can be checked is: lengths
 and the payload's form, before C sees a byte. They are written in one step like all our files.
 
-``llama-completion`` may store one token more than the memory holds: the last one, sampled, not yet decoded.
+``llama-completion`` may store one token more than the memory holds: the last one, not yet decoded. A file
+that it shall go on from without another prompt must be like that, because it decodes the last token itself:
+``PromptCache.save(session.context, path, session.tokens)`` of a :class:`~llama_ffi.Session` is.
 """
 
 from __future__ import annotations
