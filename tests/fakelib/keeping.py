@@ -86,6 +86,21 @@ class Keeping(Population):
             pass
         self.fake.fail("")
 
+    @rule(i=index)
+    @recorded
+    def go_back_to_a_snapshot_that_was_replaced(self, i: int) -> None:
+        self.step("restore the older of two snapshots on the device")
+        ctx = self.some_context(i)
+        older = self.expect(lambda: ctx.snapshot(on_device=True), ctx)
+        newer = self.expect(lambda: ctx.snapshot(on_device=True), ctx)
+        if older is None or newer is None:
+            return
+        self.snapshots.append(newer)
+        try:
+            ctx.restore(older)
+        except (errors.ClosedError, *REFUSALS):
+            pass
+
     @rule(i=index, how=st.sampled_from(["close", "drop"]))
     @recorded
     def end_a_snapshot(self, i: int, how: str) -> None:

@@ -109,7 +109,7 @@ def test_a_pooling_type_that_does_not_exist(random_model_path: Path) -> None:
     with lf.Model.load(random_model_path, n_gpu_layers=0, kv_overrides={"llama.pooling_type": 77}) as model:
         with pytest.raises(ContextCreateError, match="pooling type 77"):
             model.context(n_ctx=256)
-        with pytest.raises(ContextCreateError, match="unknown pooling type"):
+        with pytest.raises(ContextCreateError, match="pooling type 77"):
             model.context(n_ctx=256, embeddings=True)
         model.context(n_ctx=256, pooling_type="none", embeddings=True).close()
 
