@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ._core import binding, state_payload
+from ._core import binding, fingerprint, state_payload
 from .context import Context
 from .errors import StateError, UnsupportedError
 
@@ -42,7 +42,7 @@ def of(ctx: Context) -> dict[str, Any]:
         "n_ctx": ctx.n_ctx,
         "n_seq_max": ctx.n_seq_max,
         "n_stream": ctx.n_seq_max if ctx._limits.separate_streams else 1,
-        "options": {name: str(ctx._options[name]).lower() for name in _MEANING},
+        "options": {name: str(ctx._options[name]).lower() for name in _MEANING} | _adapters(ctx),
         "made_by": "llama_ffi",
     }
 
@@ -59,6 +59,17 @@ def check_settled(ctx: Context) -> None:
 def limits(ctx: Context, form: state_payload.Form) -> state_payload.Limits:
     """Return what ``ctx`` can take."""
     return state_payload.Limits(ctx.n_seq_max, ctx.n_ctx_seq if form.n_stream > 1 else ctx.n_ctx)
+
+
+def _adapters(ctx: Context) -> dict[str, str]:
+    """Return what is applied to the model while ``ctx`` computes."""
+    try:
+        loras = [f"{fingerprint.of([lora.path], {})[:16]} x {scale}" for lora, scale in ctx.loras]
+    except OSError as error:
+        raise StateError(
+            f"the file of a LoRA adapter is gone, so it can't be told from others: {error}"
+        ) from None
+    return {"loras": ", ".join(sorted(loras)), "control_vector": ctx._control_vector}
 
 
 def depends_on_n_ctx(ctx: Context) -> bool:
