@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from .sampler.candidates import Candidates
     from .sampler.custom import PythonSampler
     from .scoring import Perplexity, Score, perplexity, score
-    from .session import Session, SessionStats
+    from .session import Session
+    from .session_text import SessionStats
     from .snapshot import Snapshot
     from .statefile import StateFile
     from .store import StateStore
@@ -106,7 +107,7 @@ _HOME = {
     "SamplerChain": "sampler",
     "PromptCache": "prompt_cache",
     "Session": "session",
-    "SessionStats": "session",
+    "SessionStats": "session_text",
     "Snapshot": "snapshot",
     "Score": "scoring",
     "StateFile": "statefile",
