@@ -56,7 +56,6 @@ PENDING: frozenset[str] = frozenset(
         "llama_batch_ext_set_output_embd",
         "llama_batch_ext_set_output_logits",
         "llama_batch_ext_set_pos",
-        "llama_get_embeddings",
         "llama_process",
     }
 )

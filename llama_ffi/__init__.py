@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .memory import Memory
     from .memory_use import MemoryBreakdown, MemoryUse
     from .model import Model
+    from .outputs import ClassScore
     from .paths import bindings_folder, libraries_at, tiny_model_path
     from .perf import ContextPerf
     from .prompt_cache import PromptCache
@@ -102,6 +103,7 @@ _HOME = {
     "Perplexity": "scoring",
     "QuantizeResult": "quantization",
     "QuantizedTensor": "quantization",
+    "ClassScore": "outputs",
     "Ranked": "embeddings",
     "Sampler": "sampler",
     "SamplerChain": "sampler",
@@ -176,6 +178,7 @@ __all__ = [
     "Perplexity",
     "QuantizeResult",
     "QuantizedTensor",
+    "ClassScore",
     "Ranked",
     "Sampler",
     "SamplerChain",

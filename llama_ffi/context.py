@@ -16,7 +16,7 @@ from .decoding import Decoder, reason
 from .errors import ArgumentTypeError, ContextCreateError, UnsupportedError
 from .memory import Memory, Shape
 from .model import Model
-from .outputs import Outputs
+from .outputs import ClassScore, Outputs
 from .snapshot import ContextSnapshots
 from .tensor_watch import OnTensor, Watch
 
@@ -303,7 +303,7 @@ class Context(SamplesOnBackend, ContextSnapshots):
             i: the token's index in the batch, or -1 for the last output, -2 for the one before …
 
         Returns:
-            (n_vocab,) float32, a copy.
+            (n_vocab,) float32, a copy; zeros if the model has no output layer for tokens (BERT and its kin).
 
         Raises:
             NoOutputsError: no outputs were asked for there, or the last decode failed.
@@ -336,6 +336,35 @@ class Context(SamplesOnBackend, ContextSnapshots):
         """
         with self._handle as ctx:
             borrowed = self._outputs.borrow(ctx)
+            rows = borrowed.__enter__()
+        del ctx
+        try:
+            yield rows
+        finally:
+            del rows
+            borrowed.__exit__(None, None, None)
+
+    @contextmanager
+    def borrow_embeddings(self) -> Iterator[NDArray[np.float32]]:
+        """Show the embeddings of all outputs without copying: ``with ctx.borrow_embeddings() as rows:``.
+
+        What :meth:`borrow_logits` says of its arrays holds for these.
+
+        C: llama_get_embeddings
+
+        Returns:
+            (n_outputs, n_embd_out) float32, read-only, borrowed: one row per token, in the batch's
+            order; with embeddings every token is an output.
+
+        Raises:
+            UnsupportedError: the context pools; use :meth:`embeddings_seq`.
+            NoOutputsError: the context makes no embeddings, or the last decode failed.
+            ClosedError, BusyError.
+
+        Threads: one call at a time; the arrays may be read by any.
+        """
+        with self._handle as ctx:
+            borrowed = self._outputs.borrow_embeddings(ctx)
             rows = borrowed.__enter__()
         del ctx
         try:
@@ -387,6 +416,32 @@ class Context(SamplesOnBackend, ContextSnapshots):
         sequence = check.sequence(seq_id, self.n_seq_max)
         with self._handle as ctx:
             return self._outputs.embeddings_seq(ctx, sequence)
+
+    def class_scores(self, seq_id: SupportsIndex = 0) -> list[ClassScore]:
+        """Return what a classifier head says of a sequence of the last batch, each number with its label.
+
+        C: llama_get_embeddings_seq, llama_model_cls_label
+
+        Arguments:
+            seq_id: the sequence, 0 to n_seq_max - 1.
+
+        Returns:
+            one entry per output of the head, in its order; a copy.
+
+        Raises:
+            UnsupportedError: the context doesn't classify: its model has no head, or it pools otherwise.
+            NoOutputsError: the sequence was not in the last batch, or the context makes no embeddings.
+            SequenceRangeError, ClosedError, BusyError.
+
+        Threads: one call at a time.
+        """
+        if self._outputs.pooled != "RANK":
+            raise UnsupportedError(
+                "this context doesn't classify; it takes a model with a classifier head, and "
+                "pooling_type='rank'"
+            )
+        scores = self.embeddings_seq(seq_id).tolist()
+        return [ClassScore(*pair) for pair in zip(self.model.cls_labels, scores, strict=True)]
 
     # --- settings ---
 

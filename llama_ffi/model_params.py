@@ -76,6 +76,7 @@ def model_params(
     if kv_overrides:
         params.kv_overrides = override_array(active, kv_overrides, keep)
     callback = None
+    check.function("progress", progress)
     if progress is not None:
         callback = _progress(active, progress)
         params.progress_callback = callback.pointer

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._core import arrays
 from ._core.borrow import Borrows
@@ -18,6 +18,15 @@ from .errors import NoOutputsError, UnsupportedError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+class ClassScore(NamedTuple):
+    """One output of a classifier head."""
+
+    label: str | None
+    """what it stands for; None = the model doesn't say"""
+    score: float
+    """as the head gives it, before any softmax or sigmoid of the caller's"""
 
 
 class Outputs:
@@ -130,19 +139,37 @@ class Outputs:
         if self.sampling is not None:
             self.sampling.check_all_raw()
         rows = self.borrows.floats(self._ffi, ctx, self._lib.llama_get_logits(ctx), self.rows, self.n_vocab)
+        with self._open():
+            yield rows
+
+    @contextmanager
+    def borrow_embeddings(self, ctx: Any) -> Iterator[NDArray[np.float32]]:
+        """Show the embeddings of all outputs, (n_outputs, n_embd_out); decoding is forbidden inside."""
+        self._check_unpooled()
+        row = self._lib.llama_get_embeddings(ctx) if self.rows > 0 else self._ffi.NULL
+        if row == self._ffi.NULL:
+            raise self._none("embeddings", -1)
+        with self._open():
+            yield self.borrows.floats(self._ffi, ctx, row, self.rows, self.n_embd)
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
         self.borrows.open += 1
         self.calm = -1
         try:
-            yield rows
+            yield
         finally:
             self.borrows.open -= 1
             if not self.borrows.open:
                 self.calm = self._capacity
 
-    def embeddings(self, ctx: Any, index: int) -> NDArray[np.float32]:
-        """Return a copy of the embedding of one token."""
+    def _check_unpooled(self) -> None:
         if self.pooled != "NONE":
             raise UnsupportedError(f"this context pools ({self.pooled.lower()}); use embeddings_seq(seq_id)")
+
+    def embeddings(self, ctx: Any, index: int) -> NDArray[np.float32]:
+        """Return a copy of the embedding of one token."""
+        self._check_unpooled()
         if self.valid and (index < 0 or index >= self.first):
             row = self._lib.llama_get_embeddings_ith(ctx, index if index < 0 else index - self.first)
             if row != self._ffi.NULL:

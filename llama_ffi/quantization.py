@@ -137,6 +137,7 @@ def quantize(
     stop it before the next tensor; without the guard library the call runs to its end first.
     """
     active = binding.active()
+    check.function("progress", progress)
     source_name = text_.encode_path(input, "input")
     source = read_input(os.fsdecode(source_name))
     target = None if output is None else os.fsdecode(text_.encode_path(output, "output"))

@@ -102,6 +102,7 @@ def perplexity(
     """
     import numpy as np
 
+    check.function("progress", progress)
     with opened(model) as loaded:
         tokens = _tokens(loaded, text)
         trained = loaded.n_ctx_train

@@ -24,7 +24,6 @@ from ._core.callbacks import Callback
 from ._core.handle import Handle
 from ._core.owned import Owned
 from .errors import (
-    ArgumentTypeError,
     ContextCreateError,
     InvalidArgumentError,
     NativeAbortError,
@@ -133,8 +132,7 @@ class Trainer(Owned):
         self.n_ctx = check.integer("n_ctx", n_ctx, _GRANULE, 2**20)
         if self.n_ctx % _GRANULE:
             raise InvalidArgumentError(f"n_ctx is {self.n_ctx}; it must be a multiple of {_GRANULE}")
-        if trained is not None and not callable(trained):
-            raise ArgumentTypeError(f"trained must be a function, not {type(trained).__name__}")
+        check.function("trained", trained)
         threads = check.integer("n_threads", n_threads, 1, 512)
         if model.vocab_only:
             raise UnsupportedError("only the vocabulary of this model is loaded; there is nothing to train")
@@ -301,6 +299,10 @@ class Trainer(Owned):
             InvalidArgumentError, TokenRangeError, UnsupportedError: as for :meth:`train`.
         """
         count = check.integer("epochs", epochs, 1)
+        check.instance("dataset", dataset, Dataset)
+        if validation is not None:
+            check.instance("validation", validation, Dataset)
+        check.function("on_epoch", on_epoch)
         order = list(range(len(dataset)))
         dice = None if shuffle is None else random.Random(check.seed(shuffle))
         done = []

@@ -117,6 +117,12 @@ def instance(name: str, value: object, cls: type) -> None:
         raise ArgumentTypeError(f"{name} must be a {cls.__name__}, not {type(value).__name__}")
 
 
+def function(name: str, value: object) -> None:
+    """Raise unless ``value`` can be called, or is None."""
+    if value is not None and not callable(value):
+        raise ArgumentTypeError(f"{name} must be a function, not {type(value).__name__}")
+
+
 def listed(name: str, value: Iterable[Any], of: str) -> list[Any]:
     """Return what ``value`` holds as a list; text counts as a mistake for a list of one."""
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):

@@ -238,6 +238,7 @@ def start(
     sampler: SamplerChain | None = None,
     stop: str | Sequence[str] | None = (),
     special: bool = False,
+    **unknown: Any,
 ) -> Generation:
     """Return the generation of an answer.
 
@@ -245,6 +246,8 @@ def start(
         context: a Context, which stays its owner's; or a function that makes one of a number of tokens.
         progress: with the chat's tokens.
     """
+    if unknown:
+        raise _no_option(next(iter(unknown)))
     most = check.integer("max_tokens", max_tokens, -1)
     stops = stop_texts.listed(stop)
     chain = sampler_chain(temp, top_k, top_p, min_p, seed) if sampler is None else sampler
@@ -255,3 +258,18 @@ def start(
         owned.insert(0, context)
     pieces = pieces_of(context, chain, progress, most, bool(special))
     return Generation(context, progress, pieces, stops, owned)
+
+
+def _no_option(name: str) -> ArgumentTypeError:
+    import difflib
+    import inspect
+
+    known = [
+        parameter.name
+        for function in (_begin, start)
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known))}"
+    return ArgumentTypeError(f"there is no option {name!r}; {hint}")

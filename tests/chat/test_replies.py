@@ -137,7 +137,7 @@ def test_options_reach_where_they_belong(model: lf.Model) -> None:
         ({"sampler": 1}, ArgumentTypeError),
         ({"variables": [1]}, ArgumentTypeError),
         ({"n_ctx": -1}, InvalidArgumentError),
-        ({"nonsense": 1}, TypeError),
+        ({"nonsense": 1}, ArgumentTypeError),
         ({"n_ctx": 256, "template": "{{ 'word ' * 300 }}"}, PromptTooLongError),
         ({"template": "{{ 'word ' * 600 }}"}, PromptTooLongError),
         ({"template": "{{ raise_exception('no') }}"}, ChatTemplateError),
@@ -146,6 +146,13 @@ def test_options_reach_where_they_belong(model: lf.Model) -> None:
 def test_wrong_options(model: lf.Model, options: dict[str, object], error: type[Exception]) -> None:
     with pytest.raises(error):
         model.chat(GRASS, **options)  # type: ignore[call-overload]
+
+
+def test_a_misspelt_option_is_named(model: lf.Model) -> None:
+    with pytest.raises(ArgumentTypeError, match=r"no option 'max_token'; did you mean 'max_tokens'\?"):
+        lf.ask("What colour is grass?", model, max_token=3)
+    with pytest.raises(ArgumentTypeError, match="no option 'wings'; there are: documents, limits"):
+        model.chat(GRASS, wings=2)
 
 
 def test_models_that_cannot_answer(qwen: lf.Model, tiny_model: Path) -> None:

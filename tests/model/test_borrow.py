@@ -10,7 +10,7 @@ import pytest
 
 import llama_ffi as lf
 from llama_ffi._core import handle
-from llama_ffi.errors import BorrowedError, ClosedError, NoOutputsError
+from llama_ffi.errors import BorrowedError, ClosedError, NoOutputsError, UnsupportedError
 
 pytestmark = pytest.mark.model
 
@@ -102,4 +102,32 @@ def test_nothing_to_borrow(model: lf.Model) -> None:
         pass
     ctx.decode(lf.Batch.from_tokens(TOKENS, logits=None))
     with pytest.raises(NoOutputsError), ctx.borrow_logits():
+        pass
+
+
+def test_borrowed_embeddings_are_the_embeddings(model: lf.Model) -> None:
+    with model.context(n_ctx=256, n_ubatch=16, n_threads=1, embeddings=True) as ctx:
+        with pytest.raises(NoOutputsError, match="nothing was decoded"), ctx.borrow_embeddings():
+            pass
+        ctx.decode(lf.Batch.from_tokens([1, *range(300, 339)]))
+        address = int(lf.raw.ffi.cast("uintptr_t", lf.raw.lib.llama_get_embeddings(ctx.ptr)))
+        with ctx.borrow_embeddings() as rows:
+            assert rows.shape == (40, model.n_embd_out) and rows.dtype == np.float32
+            assert rows.__array_interface__["data"] == (address, True)
+            for index in range(40):
+                assert (rows[index] == ctx.embeddings(index)).all()
+            with pytest.raises(BorrowedError, match="leave the `with` block"):
+                ctx.decode(lf.Batch.from_tokens([5], pos0=40))
+        with pytest.raises(BorrowedError, match="switching embeddings"):
+            ctx.set_embeddings(False)
+        del rows
+        ctx.set_embeddings(False)
+        ctx.decode(lf.Batch.from_tokens([5], pos0=40))
+        with pytest.raises(NoOutputsError, match="embeddings=True"), ctx.borrow_embeddings():
+            pass
+    with (
+        model.context(n_ctx=256, n_threads=1, embeddings=True, pooling_type="mean") as ctx,
+        pytest.raises(UnsupportedError, match="embeddings_seq"),
+        ctx.borrow_embeddings(),
+    ):
         pass

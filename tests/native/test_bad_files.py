@@ -10,6 +10,7 @@ import pytest
 
 import llama_ffi as lf
 from llama_ffi.errors import (
+    ArgumentTypeError,
     BackendError,
     ClosedError,
     InvalidArgumentError,
@@ -150,6 +151,8 @@ def test_progress_can_watch_and_cancel(random_model_path: Path) -> None:
     assert seen[-1] == 1.0
     with pytest.raises(ModelLoadError, match="cancelled"):
         lf.Model.load(random_model_path, progress=lambda _share: False)
+    with pytest.raises(ArgumentTypeError, match="progress must be a function, not int"):
+        lf.Model.load(random_model_path, progress=3)  # type: ignore[arg-type]
 
 
 def test_an_exception_in_progress_arrives(random_model_path: Path) -> None:

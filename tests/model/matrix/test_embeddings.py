@@ -63,6 +63,13 @@ def test_classifiers(kind: str, labels: list[str]) -> None:
             assert ctx.pooling_type.name == "RANK"
             compute(ctx)
             scores = [ctx.embeddings_seq(sequence) for sequence in PARTS]
+            for sequence, expected in zip(PARTS, scores, strict=True):
+                found = ctx.class_scores(sequence)
+                assert [each.label for each in found] == labels
+                assert [each.score for each in found] == expected.tolist()
+        with model.context(n_ctx=512, n_threads=1, embeddings=True, pooling_type="mean") as ctx:
+            with pytest.raises(errors.UnsupportedError, match="rank"):
+                ctx.class_scores()
     assert all(len(each) == len(labels) and np.isfinite(each).all() for each in scores)
     assert abs(scores[0] - scores[1]).max() > 1e-3
 
