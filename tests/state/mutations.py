@@ -30,7 +30,13 @@ from llama_ffi._core import state_payload_file as payload_file
 from . import reseal
 from .conftest import SMALL, feed, go_on
 
-CONTEXTS: list[dict[str, Any]] = [{}, {"n_seq_max": 3}, {"n_seq_max": 3, "kv_unified": True}]
+CONTEXTS: list[dict[str, Any]] = [
+    {},
+    {"n_seq_max": 3},
+    {"n_seq_max": 3, "kv_unified": True},
+    {"type_k": "f32", "type_v": "f32"},
+    {"n_ctx": 512},
+]
 TOKENS = [1, 500, 600, 700, 800, 900, 1000, 1100]
 STEPS = 2
 
@@ -39,7 +45,7 @@ class Case:
     """A context, one of its state files, and how it goes on from there."""
 
     def __init__(self, model: lf.Model, options: dict[str, Any], seq_id: int | None) -> None:
-        self.ctx = model.context(**SMALL, **options)
+        self.ctx = model.context(**(SMALL | options))
         self.seq_id = seq_id
         for sequence in range(min(2, self.ctx.n_seq_max)):
             feed(self.ctx, TOKENS[: 6 + sequence], seq_id=sequence)

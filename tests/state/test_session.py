@@ -24,6 +24,7 @@ from llama_ffi.errors import (
 )
 
 from .conftest import STORY
+from .test_architectures import UNKNOWN_FORMS
 
 pytestmark = pytest.mark.model
 
@@ -207,6 +208,50 @@ with model.session(n_ctx=256, n_threads=1, temp=0.8, seed=7) as s:
         list(session.generate(64))
         done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True)
         assert done.stdout == f"{session.tokens}\n", done.stderr
+
+
+WRITER = """
+import sys, llama_ffi as lf
+kind, temp, path = sys.argv[1], float(sys.argv[2]), sys.argv[3]
+model = lf.testing.random_model(kind)
+with model.session(n_ctx=256, n_threads=1, temp=temp, seed=7) as session:
+    session.feed([3, 4, 5, 6, 7, 8, 9])
+    list(session.generate(9))
+    session.save(path)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("temp", [0.0, 0.9])
+@pytest.mark.parametrize("kind", testing.kinds())
+def test_every_kind_goes_on_in_another_process(kind: str, temp: float, tmp_path: Path) -> None:
+    """The session is fed and saved by a process of its own, and goes on for 64 tokens in this one."""
+    path = tmp_path / "x.session"
+    options = {**OPTIONS, "temp": temp}
+    with testing.random_model(kind) as model:
+        try:
+            session = model.session(**options)
+        except UnsupportedError:
+            return  # an encoder
+        with session:
+            session.feed([3, 4, 5, 6, 7, 8, 9])
+            list(session.generate(9))
+            if kind in UNKNOWN_FORMS:
+                with pytest.raises(UnsupportedError, match="can't be checked"):
+                    session.save(path)
+                return
+            session.save(path)
+            list(session.generate(64))
+            expected = session.tokens
+        path.unlink()
+        done = subprocess.run(
+            [sys.executable, "-c", WRITER, kind, str(temp), path], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        with model.session(**options) as session:
+            session.load(path)
+            list(session.generate(64))
+            assert session.tokens == expected
 
 
 def test_a_grammar_and_penalties_are_restored(model: lf.Model, tmp_path: Path) -> None:
