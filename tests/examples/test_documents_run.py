@@ -38,7 +38,7 @@ def test_the_session_of_the_states_runs(tmp_path: Path, monkeypatch: pytest.Monk
     scope["other"].close()
 
 
-@pytest.mark.parametrize("name", ["models.md", "devices.md"])
+@pytest.mark.parametrize("name", ["adapters.md", "devices.md", "gguf.md", "models.md"])
 def test_the_blocks_run(name: str, tmp_path: Path) -> None:
     program = "\n".join(blocks(ROOT / "docs" / name))
     done = subprocess.run(
@@ -50,5 +50,5 @@ def test_the_blocks_run(name: str, tmp_path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "" and len(done.stdout.splitlines()) > 8
+    assert done.stderr == "" and len(done.stdout.splitlines()) > 3
     assert not any(tmp_path.iterdir())

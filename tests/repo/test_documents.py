@@ -28,6 +28,12 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), target
 
 
+def test_every_document_is_linked_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for document in (ROOT / "docs").rglob("*.md"):
+        assert f"({document.relative_to(ROOT).as_posix()})" in readme, document
+
+
 def test_every_environment_variable_is_documented() -> None:
     read = set()
     for folder in (*CODE, "tests"):
