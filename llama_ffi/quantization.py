@@ -168,6 +168,7 @@ def quantize(
         plans.check_rows(source.tensors, _TOKEN_EMBEDDINGS, "token_embedding_type", kind)
     if tensor_types:
         params.tt_overrides = type_array(active, tensor_types, keep)
+        plans.check_matches(tensor_types, source.tensors)
     pruned = pruned_layers(prune_layers, source)
     if pruned:
         keep.append(active.ffi.new("int32_t[]", [*pruned, -1]))

@@ -190,3 +190,23 @@ def check_patterns(patterns: Iterable[str]) -> None:
             raise InvalidArgumentError(
                 f"tensor_types: a pattern has 1 to 512 characters, and this one {len(pattern)}"
             )
+
+
+def check_matches(patterns: Iterable[str], names: Iterable[str]) -> None:
+    """Raise for a pattern that is found in no tensor's name; C would leave it out without a word.
+
+    What Python can't read, or reads otherwise than C++ (``[[:alpha:]]``), is left to C.
+    """
+    listed = list(names)
+    for pattern in patterns:
+        if "[[" in pattern:
+            continue
+        try:
+            expression = re.compile(pattern, re.ASCII)
+        except re.error:
+            continue
+        if not any(expression.search(name) for name in listed):
+            raise InvalidArgumentError(
+                f"tensor_types: {pattern!r} is in no tensor's name; the names are like {listed[0]!r}, "
+                f"{listed[-1]!r}"
+            )

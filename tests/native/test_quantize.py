@@ -253,6 +253,11 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"tensor_types": {"": "q8_0"}}, errors.InvalidArgumentError, "pattern"),
     ({"tensor_types": {"(" * 1000: "q8_0"}}, errors.InvalidArgumentError, "pattern"),
     ({"tensor_types": {"a(b": "q8_0"}}, errors.QuantizeError, "[Pp]arenthes|regex|Mismatched"),
+    (
+        {"tensor_types": {"ffn_sideways": "q8_0"}},
+        errors.InvalidArgumentError,
+        "'ffn_sideways' is in no tensor",
+    ),
     ({"progress": 3}, errors.ArgumentTypeError, "progress must be a function, not int"),
     ({"tensor_types": ["attn_q=q8_0"]}, errors.ArgumentTypeError, "dict"),
     ({"n_threads": 0}, errors.InvalidArgumentError, "n_threads"),
