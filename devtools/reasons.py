@@ -42,21 +42,5 @@ REASONS: dict[str, str] = {
 }
 """C function → reason"""
 
-PENDING: frozenset[str] = frozenset(
-    {
-        "llama_batch_ext_add",
-        "llama_batch_ext_add_embd",
-        "llama_batch_ext_add_seq",
-        "llama_batch_ext_add_token",
-        "llama_batch_ext_clear",
-        "llama_batch_ext_free",
-        "llama_batch_ext_init",
-        "llama_batch_ext_set_embd_state",
-        "llama_batch_ext_set_embd_token",
-        "llama_batch_ext_set_output_embd",
-        "llama_batch_ext_set_output_logits",
-        "llama_batch_ext_set_pos",
-        "llama_process",
-    }
-)
+PENDING: frozenset[str] = frozenset()
 """C functions that wait for their safe call or their test; this list may only shrink, and ends empty"""

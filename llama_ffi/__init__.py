@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         library_paths,
     )
     from .batch import Batch
+    from .batch_ext import BatchExt
     from .chat import ChatReply, ChatSession, ChatStream, ask
     from .context import Context
     from .diagnosis import Finding, diagnose
@@ -80,6 +81,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Backend": "backends",
     "Batch": "batch",
+    "BatchExt": "batch_ext",
     "Candidates": "sampler.candidates",
     "ChatReply": "chat",
     "ChatSession": "chat",
@@ -154,6 +156,7 @@ _MODULES = frozenset({"chat", "gguf", "log", "raw", "splits", "testing"})
 __all__ = [
     "Backend",
     "Batch",
+    "BatchExt",
     "Candidates",
     "ChatReply",
     "ChatSession",

@@ -11,6 +11,7 @@ afterwards; its ``clone()`` can.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from ._core import arrays, check
 from ._core.handle import Handle
 from .batch import Batch
+from .batch_ext import BatchExt
 from .decoding import Decoder
 from .errors import ClosedError, NoOutputsError, UnsupportedError
 from .outputs import Outputs
@@ -91,7 +93,7 @@ class BackendSampling:
 
     # --- decoding ---
 
-    def around(self, call: Callable[[Any, Batch], None], ctx: Any, batch: Batch) -> None:
+    def around(self, call: Callable[[Any, Any], None], ctx: Any, batch: Batch | BatchExt) -> None:
         """Make a decode with the chains busy, and note whose its outputs are."""
         self._read = False
         self._owners, self._places = [], {}
@@ -181,6 +183,11 @@ class SamplingDecoder:
     def encode(self, ctx: Any, batch: Batch) -> None:
         """Run the encoder over a batch."""
         self._sampling.around(self._inner.encode, ctx, batch)
+
+    def process(self, ctx: Any, batch: BatchExt, *, encoding: bool) -> None:
+        """Make a call with a batch of C's own kind."""
+        call = functools.partial(self._inner.process, encoding=encoding)
+        self._sampling.around(call, ctx, batch)
 
 
 class SamplesOnBackend:

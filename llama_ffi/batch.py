@@ -9,30 +9,28 @@ construction: every token has a position ≥ 0 and at least one sequence, so tha
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, SupportsIndex
+from collections.abc import Iterable
+from typing import Any, SupportsIndex
 
 from ._core import arrays, binding, check
 from ._core.busy import BusyLock
-from .errors import ArgumentTypeError, InvalidArgumentError
+from .batch_embeddings import LAST_POSITION, MAX_SEQ, Flags, TakesEmbeddings, flags, sequence_ids
+from .errors import InvalidArgumentError
 
-_MAX_SEQ = 256
-"""LLAMA_MAX_SEQ: more sequences than that no context has."""
-
-_LAST_POSITION = 2**31 - 2
-"""Positions are int32, and libllama computes the next one."""
-
-Flags = Literal["last", "all"] | None | Sequence[Any] | bytes
+_WIDEST = 2**20
+"""Floats in an embedding: wider than any model's."""
 
 
-class Batch:
-    """Room for ``capacity`` tokens.
+class Batch(TakesEmbeddings):
+    """Room for ``capacity`` tokens, or for as many embeddings.
 
     C: struct llama_batch; the buffers are ours.
 
     Arguments:
         capacity: tokens that fit, 1 or more.
         n_seq_max: sequences that one token can belong to, 1 to 256.
+        n_embd: 0 = the batch takes tokens; else embeddings of this width (``model.n_embd_inp``), by
+            ``set_embeddings`` and ``add_embedding``.
 
     Raises:
         InvalidArgumentError: a number outside of its range, or no memory for so many tokens.
@@ -45,10 +43,8 @@ class Batch:
         "_c",
         "_capacity",
         "_count",
-        "_end",
         "_ffi",
         "_lock",
-        "_n_outputs",
         "_n_seq_max",
         "_plain",
         "_seqs",
@@ -56,24 +52,29 @@ class Batch:
         "_value",
     )
 
-    def __init__(self, capacity: int, n_seq_max: int = 1) -> None:
+    def __init__(self, capacity: int, n_seq_max: int = 1, n_embd: int = 0) -> None:
         ffi = binding.active().ffi
         self._ffi: Any = ffi
         self._capacity = capacity = check.integer("capacity", capacity, 1)
-        self._n_seq_max = n_seq_max = check.integer("n_seq_max", n_seq_max, 1, _MAX_SEQ)
+        self._n_seq_max = n_seq_max = check.integer("n_seq_max", n_seq_max, 1, MAX_SEQ)
+        self._n_embd = n_embd = check.integer("n_embd", n_embd, 0, _WIDEST)
         self._lock = BusyLock()
         # counted while filling: nothing per token is left to the decode
         self._count = self._n_outputs = self._end = 0
         self._plain = False  # it has tokens, each of one sequence
+        self._four = False  # an embedding has four positions
         try:
-            tokens = ffi.new("llama_token[]", capacity)
+            tokens = ffi.NULL if n_embd else ffi.new("llama_token[]", capacity)
+            self._rows = ffi.new("float[]", capacity * n_embd) if n_embd else ffi.NULL
+            self._more = ffi.new("llama_pos[]", 3 * capacity) if n_embd else ffi.NULL
             positions = ffi.new("llama_pos[]", capacity)
             counts = ffi.new("int32_t[]", capacity)
             self._seqs = ffi.new("llama_seq_id[]", capacity * n_seq_max)
             pointers = ffi.new("llama_seq_id *[]", capacity + 1)
             outputs = ffi.new("int8_t[]", capacity)
         except (MemoryError, OverflowError) as error:
-            raise InvalidArgumentError(f"there is no memory for a batch of {capacity} tokens") from error
+            what = f"embeddings of {n_embd} floats" if n_embd else "tokens"
+            raise InvalidArgumentError(f"there is no memory for a batch of {capacity} {what}") from error
         base, step = int(ffi.cast("uintptr_t", self._seqs)), 4 * n_seq_max
         rows = array("Q" if ffi.sizeof("void *") == 8 else "I", range(base, base + capacity * step, step))
         ffi.memmove(pointers, rows, rows.itemsize * capacity)
@@ -81,6 +82,7 @@ class Batch:
         self._c = (tokens, positions, counts, pointers, outputs)
         struct = ffi.new("struct llama_batch *")
         struct.token, struct.pos, struct.n_seq_id, struct.seq_id, struct.logits = self._c
+        struct.embd = self._rows
         self._struct = struct
         self._value = struct[0]
 
@@ -88,7 +90,8 @@ class Batch:
         return self._count
 
     def __repr__(self) -> str:
-        return f"<llama_ffi.Batch {len(self)} of {self._capacity} tokens>"
+        what = "embeddings" if self._n_embd else "tokens"
+        return f"<llama_ffi.Batch {len(self)} of {self._capacity} {what}>"
 
     @property
     def capacity(self) -> int:
@@ -109,7 +112,8 @@ class Batch:
     def ptr(self) -> Any:
         """Return the ``struct llama_batch *`` for raw calls; its arrays live as long as this object.
 
-        Read it there, but fill it by the methods: what they count, the safe calls go by.
+        Read it there, but fill it by the methods: what they count, the safe calls go by. Embeddings have one
+        position each in it; decode() adds what models with M-RoPE read besides.
         """
         return self._struct
 
@@ -159,11 +163,13 @@ class Batch:
         """
         view = arrays.int32_view(tokens)
         count = len(view)
+        if self._n_embd:
+            raise self._no_tokens()
         if count > self._capacity:
             raise InvalidArgumentError(f"{count} tokens don't fit into a batch of {self._capacity}")
-        first = check.integer("pos0", pos0, 0, _LAST_POSITION - count)
-        sequence = check.integer("seq_id", seq_id, 0, _MAX_SEQ - 1)
-        flags = _flags(logits, count)
+        first = check.integer("pos0", pos0, 0, LAST_POSITION - count)
+        sequence = check.integer("seq_id", seq_id, 0, MAX_SEQ - 1)
+        marks = flags(logits, count)
         ffi, step = self._ffi, self._n_seq_max
         self._lock.enter("batch")
         try:
@@ -175,9 +181,9 @@ class Batch:
                 ffi.memmove(counts, array("i", [1]) * count, 4 * count)
                 row = array("i", [sequence] + [0] * (step - 1)) * count
                 ffi.memmove(self._seqs, row, 4 * count * step)
-                ffi.memmove(outputs, flags, count)
+                ffi.memmove(outputs, marks, count)
             self._plain = count > 0
-            self._n_outputs = count - flags.count(0)
+            self._n_outputs = count - marks.count(0)
             self._end = first + count
             self._resize(count)
         finally:
@@ -204,18 +210,10 @@ class Batch:
         Threads: one at a time.
         """
         number = check.integer("token", token)
-        position = check.integer("pos", pos, 0, _LAST_POSITION)
-        try:
-            sequences = [check.integer("seq_id", each, 0, _MAX_SEQ - 1) for each in seq_ids]
-        except TypeError:
-            raise ArgumentTypeError(
-                f"seq_ids must be a list of sequence ids, not {type(seq_ids).__name__}"
-            ) from None
-        if not 1 <= len(sequences) <= self._n_seq_max:
-            raise InvalidArgumentError(
-                f"a token must belong to 1 to {self._n_seq_max} sequences (n_seq_max of the batch), not "
-                f"{len(sequences)}"
-            )
+        position = check.integer("pos", pos, 0, LAST_POSITION)
+        sequences = sequence_ids(seq_ids, self._n_seq_max)
+        if self._n_embd:
+            raise self._no_tokens()
         self._lock.enter("batch")
         try:
             index = self._count
@@ -245,18 +243,27 @@ class Batch:
         self._lock.enter("batch")
         self._resize(0)
         self._n_outputs = self._end = 0
-        self._plain = False
+        self._plain = self._four = False
         self._lock.leave()
 
     def _resize(self, count: int) -> None:
         self._count = self._struct.n_tokens = count
 
+    def _no_tokens(self) -> InvalidArgumentError:
+        return InvalidArgumentError(
+            "this batch takes embeddings (n_embd); use set_embeddings or add_embedding, or Batch(capacity)"
+        )
+
+    def _coupled(self) -> bool:
+        """Return whether a token belongs to several sequences."""
+        return self._n_seq_max > 1 and any(len(set(each)) > 1 for each in self.sequences)
+
     # --- looking ---
 
     @property
     def tokens(self) -> list[int]:
-        """Return the token ids, a copy."""
-        return self._ints(self._c[0])
+        """Return the token ids, a copy; embeddings have none."""
+        return [] if self._n_embd else self._ints(self._c[0])
 
     @property
     def positions(self) -> list[int]:
@@ -278,21 +285,3 @@ class Batch:
         count = len(self)
         values: list[int] = self._ffi.unpack(pointer, count) if count else []
         return values
-
-
-def _flags(logits: Flags, count: int) -> bytes:
-    if logits is None:
-        return bytes(count)
-    if isinstance(logits, str):
-        if logits == "all":
-            return b"\1" * count
-        if logits == "last":
-            return (bytes(count - 1) + b"\1") if count else b""
-        raise InvalidArgumentError(f"logits is {logits!r}; choose 'last', 'all', None or one flag per token")
-    try:
-        flags = bytes(map(bool, logits))
-    except TypeError:
-        raise ArgumentTypeError("logits must be 'last', 'all', None or one flag per token") from None
-    if len(flags) != count:
-        raise InvalidArgumentError(f"logits has {len(flags)} flags for {count} tokens")
-    return flags

@@ -12,7 +12,9 @@ from ._core.handle import Handle
 from .backend_sampling import SamplesOnBackend
 from .batch import Batch
 from .context_params import context_params
-from .decoding import Decoder, reason
+from .context_processing import ProcessesBatches
+from .decode_failures import reason
+from .decoding import Decoder
 from .errors import ArgumentTypeError, ContextCreateError, UnsupportedError
 from .memory import Memory, Shape
 from .model import Model
@@ -29,7 +31,7 @@ _NO_OPTIONS = frozenset({"self", "model", "on_tensor", "tensor_names"})
 """Arguments of a context that aren't parameters of the C object."""
 
 
-class Context(SamplesOnBackend, ContextSnapshots):
+class Context(SamplesOnBackend, ProcessesBatches, ContextSnapshots):
     """A model with a memory: what ``llama_decode`` works on.
 
     C: struct llama_context, owned; llama_init_from_model, struct llama_context_params
@@ -172,7 +174,9 @@ class Context(SamplesOnBackend, ContextSnapshots):
         self.model = model
         self._options = options
         self._on_device = {}
-        self._limits = known = limits.read(active, model, pointer, n_outputs_max, kv_unified)
+        self._limits = known = limits.read(
+            active, model, pointer, n_outputs_max, kv_unified, _is_mtp(ctx_type)
+        )
         self.n_ctx, self.n_ctx_seq = known.n_ctx, known.n_ctx_seq
         self.n_batch, self.n_ubatch = known.n_batch, known.n_ubatch
         self.n_seq_max, self.n_rs_seq = known.n_seq_max, known.n_rs_seq
@@ -502,3 +506,7 @@ def _no_batch(value: object) -> ArgumentTypeError:
     return ArgumentTypeError(
         f"batch must be a Batch, not {type(value).__name__}; Batch.from_tokens() makes one"
     )
+
+
+def _is_mtp(ctx_type: str | int | None) -> bool:
+    return ctx_type not in (None, 0) and str(ctx_type).lower() != "default"

@@ -10,25 +10,19 @@ it, and explained afterwards: its refusal changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ._core import arrays, logs
 from ._core.gate import Gate
 from .batch import Batch
-from .errors import (
-    CancelledError,
-    DecodeError,
-    InvalidBatchError,
-    LlamaError,
-    NoKvSlotError,
-    SequenceRangeError,
-    TokenRangeError,
-)
+from .batch_embeddings import check_embeddings, parts
+from .batch_ext import BatchExt
+from .decode_failures import ABORTED, AnyBatch, failure, undo
+from .errors import CancelledError, InvalidBatchError, LlamaError, UnsupportedError
 from .limits import NO_LIMIT, Limits
 from .outputs import Outputs
 from .tensor_watch import Watch
-
-_OK, _NO_SLOT, _ABORTED, _INVALID = 0, 1, 2, -1
 
 
 class Decoder:
@@ -134,7 +128,10 @@ class Decoder:
         count, limits = batch._count, self._limits
         check(limits, batch, count, count, encoding=True, encoded=True, embedding=True)
         self._outputs.begin(count)
-        self._plan_and_run(ctx, batch, [(0, batch._value)], count, "encode")
+        parts = [(0, batch._value)]
+        if batch._n_embd:
+            parts, _kept = self._embeddings(ctx, batch, count, encoding=True)
+        self._plan_and_run(ctx, batch, parts, count, "encode")
         self._encoded = True
         self._measure()
 
@@ -143,17 +140,62 @@ class Decoder:
         embedding = self._outputs.embeddings_enabled or not limits.has_memory
         rows = count if embedding else batch._n_outputs
         check(limits, batch, count, rows, encoding=False, encoded=self._encoded, embedding=embedding)
-        self._outputs.begin(rows)
         parts = [(0, batch._value)]
-        if count > limits.n_ubatch:
+        if batch._n_embd:
+            step = limits.n_ubatch
+            if count <= step or embedding or wants_before(self._ffi, batch, (count - 1) // step * step):
+                step = count
+            parts, _kept = self._embeddings(ctx, batch, step, encoding=False)
+        self._outputs.begin(rows)
+        if count > limits.n_ubatch and not batch._n_embd:
             parts = slices(self._ffi, limits, batch, count, embedding)
         self._plan_and_run(ctx, batch, parts, rows, "decode")
         if self.copy_pending:
             self.copy_pending = False
             self._measure()
 
+    def process(self, ctx: Any, batch: BatchExt, *, encoding: bool) -> None:
+        """Make a call with a batch of C's own kind, which C cuts at n_ubatch by itself."""
+        limits, count = self._limits, len(batch)
+        embedding = encoding or self._outputs.embeddings_enabled or not limits.has_memory
+        rows = count if embedding else batch._n_outputs
+        check(limits, batch, count, rows, encoding=encoding, encoded=self._encoded, embedding=embedding)
+        batch.check()
+        if batch.n_embd:
+            self._check_embeddings(ctx, batch, encoding=encoding, tokens=batch._has_tokens)
+        self._outputs.begin(rows)
+        self._plan_and_run(
+            ctx, batch, [(0, batch._value)], rows, "process(encode)" if encoding else "process"
+        )
+        if encoding:
+            self._encoded = True
+        else:
+            self.copy_pending = False
+        self._measure()
+
+    def _embeddings(
+        self, ctx: Any, batch: Batch, step: int, *, encoding: bool
+    ) -> tuple[list[tuple[int, Any]], list[Any]]:
+        """Check a batch of embeddings; return its parts of ``step`` rows, and what they point to."""
+        self._check_embeddings(ctx, batch, encoding=encoding, tokens=False)
+        return parts(batch, self._limits.n_pos, step)
+
+    def _check_embeddings(self, ctx: Any, batch: Batch | BatchExt, *, encoding: bool, tokens: bool) -> None:
+        limits, last = self._limits, {}
+        if limits.no_embeddings:
+            raise UnsupportedError(f"no embeddings as input: {limits.no_embeddings}")
+        if tokens and limits.no_both:
+            raise UnsupportedError("models of this kind take a token or an embedding, not both in one entry")
+        if limits.n_pos > 1 and limits.has_memory and not tokens:
+            memory = self._lib.llama_get_memory(ctx)
+            used = sorted({sequence for each in batch.sequences for sequence in each})
+            for sequence in used:
+                if sequence < limits.n_seq_max:
+                    last[sequence] = int(self._lib.llama_memory_seq_pos_max(memory, sequence))
+        check_embeddings(limits, batch, last, encoding=encoding)
+
     def _plan_and_run(
-        self, ctx: Any, batch: Batch, parts: list[tuple[int, Any]], rows: int, name: str
+        self, ctx: Any, batch: AnyBatch, parts: list[tuple[int, Any]], rows: int, name: str
     ) -> None:
         if self._settled:
             self._run(ctx, batch, parts, rows, name)
@@ -163,10 +205,10 @@ class Decoder:
         self._settled = True
         self._measure()
 
-    def _run(self, ctx: Any, batch: Batch, parts: list[tuple[int, Any]], rows: int, name: str) -> None:
+    def _run(self, ctx: Any, batch: AnyBatch, parts: list[tuple[int, Any]], rows: int, name: str) -> None:
         """Make the calls of one decode; undo all of them if one fails or a signal arrives between them."""
-        call = self._encode if name == "encode" else self._decode
-        has_memory = self._limits.has_memory and name == "decode"
+        call = self._call(name)
+        has_memory = self._limits.has_memory and "encode" not in name
         changed = False
         logs.reraise()
         try:
@@ -174,7 +216,7 @@ class Decoder:
                 if self._cancel[0]:
                     self._cancel[0] = 0
                     rest = undo(self._lib, ctx, batch, changed and has_memory)
-                    raise CancelledError(f"{name} was cancelled; {rest}", code=_ABORTED)
+                    raise CancelledError(f"{name} was cancelled; {rest}", code=ABORTED)
                 mark = logs.written
                 if self._watch is not None:
                     self._watch.begin()
@@ -191,7 +233,16 @@ class Decoder:
             self._undo_all(ctx, batch, has_memory)
             raise
 
-    def _look(self, ctx: Any, batch: Batch, code: int, mark: int, name: str, *, changed: bool) -> None:
+    def _call(self, name: str) -> Callable[[Any, Any], int]:
+        if name == "decode":
+            return self._decode  # type: ignore[no-any-return]
+        if name == "encode":
+            return self._encode  # type: ignore[no-any-return]
+        lib = self._lib
+        kind = lib.LLAMA_PROCESS_TYPE_DECODE if name == "process" else lib.LLAMA_PROCESS_TYPE_ENCODE
+        return lambda ctx, part: lib.llama_process(ctx, kind, part)
+
+    def _look(self, ctx: Any, batch: AnyBatch, code: int, mark: int, name: str, *, changed: bool) -> None:
         """Raise what a call of C ended with: its failure, or what a log handler raised meanwhile."""
         if code:
             self._cancel[0] = 0
@@ -199,23 +250,23 @@ class Decoder:
             raise failure(self._lib, ctx, self._limits, batch, code, lines, changed=changed, name=name)
         logs.reraise()
 
-    def _end_watched(self, ctx: Any, batch: Batch, name: str) -> None:
+    def _end_watched(self, ctx: Any, batch: AnyBatch, name: str) -> None:
         """Raise what a function that sees tensors has ended the call with, whatever C thinks of it."""
         assert self._watch is not None
         self._cancel[0] = 0
         self._outputs.invalidate()
-        rest = undo(self._lib, ctx, batch, self._limits.has_memory and name == "decode")
+        rest = undo(self._lib, ctx, batch, self._limits.has_memory and "encode" not in name)
         self._watch.reraise()
-        raise CancelledError(f"{name} was cancelled by on_tensor; {rest}", code=_ABORTED)
+        raise CancelledError(f"{name} was cancelled by on_tensor; {rest}", code=ABORTED)
 
-    def _undo_all(self, ctx: Any, batch: Batch, has_memory: bool) -> None:
+    def _undo_all(self, ctx: Any, batch: AnyBatch, has_memory: bool) -> None:
         """After Ctrl-C, or what a log handler raised: make it as if the call had not been made."""
         self._outputs.invalidate()
         undo(self._lib, ctx, batch, has_memory)
 
 
 def check(
-    limits: Limits, batch: Batch, count: int, rows: int, *, encoding: bool, encoded: bool, embedding: bool
+    limits: Limits, batch: AnyBatch, count: int, rows: int, *, encoding: bool, encoded: bool, embedding: bool
 ) -> None:
     """Raise what would abort in C."""
     if not 0 < count <= limits.n_batch:
@@ -234,7 +285,7 @@ def check(
         raise InvalidBatchError(
             f"the batch wants {rows} outputs, the context makes {limits.n_outputs_max} (n_outputs_max)"
         )
-    if not batch._plain and limits.separate_streams:
+    if not batch._plain and limits.separate_streams and batch._coupled():
         raise InvalidBatchError("a token of several sequences needs a context made with kv_unified=True")
     if batch._end > limits.position_limit:
         raise InvalidBatchError(
@@ -258,7 +309,7 @@ def slices(ffi: Any, limits: Limits, batch: Batch, count: int, embedding: bool) 
     """
     struct, step = batch._struct, limits.n_ubatch
     last = (count - 1) // step * step
-    if embedding or bytes(ffi.buffer(struct.logits, last)).strip(b"\0"):
+    if embedding or wants_before(ffi, batch, last):
         return [(0, struct[0])]
     if not limits.keeps_all:
         # A token that C refuses in a later slice couldn't be undone in a recurrent state.
@@ -275,100 +326,6 @@ def slices(ffi: Any, limits: Limits, batch: Batch, count: int, embedding: bool) 
     return [(first, part[0]) for first, part in parts]
 
 
-def undo(lib: Any, ctx: Any, batch: Batch, has_memory: bool) -> str:
-    """Take out of the memory what a failed decode may have left there; return how that went."""
-    if not has_memory:
-        return "nothing has changed"
-    begin: dict[int, int] = {}
-    for position, sequences in zip(batch.positions, batch.sequences, strict=True):
-        for sequence in sequences:
-            begin[sequence] = min(position, begin.get(sequence, position))
-    memory, cleared = lib.llama_get_memory(ctx), []
-    for sequence, position in begin.items():
-        if not lib.llama_memory_seq_rm(memory, sequence, position, -1):
-            lib.llama_memory_seq_rm(memory, sequence, -1, -1)
-            cleared.append(str(sequence))
-    if cleared:
-        return f"this kind of memory can't forget a part, so sequence {', '.join(cleared)} was emptied"
-    return "the memory is as before"
-
-
-def failure(
-    lib: Any, ctx: Any, limits: Limits, batch: Batch, code: int, lines: list[str], *, changed: bool, name: str
-) -> LlamaError:
-    """Return the error for the return value ``code`` of ``name``, after undoing what it did."""
-    if code == _INVALID and not changed:
-        return explain(lib, ctx, limits, batch, lines)
-    if code == _NO_SLOT and not changed:
-        return NoKvSlotError(
-            f"no room for {len(batch)} tokens in the memory ({limits.n_ctx} tokens in all); remove some with "
-            f"memory.seq_rm, use a smaller batch or a larger n_ctx",
-            code=code,
-            log=lines,
-        )
-    rest = undo(lib, ctx, batch, limits.has_memory and name == "decode")
-    if code == _ABORTED:
-        return CancelledError(f"{name} was cancelled; {rest}", code=code, log=lines)
-    if code == _NO_SLOT:
-        return NoKvSlotError(
-            f"no room for {len(batch)} tokens in the memory ({limits.n_ctx} tokens in all); {rest}",
-            code=code,
-            log=lines,
-        )
-    if code == _INVALID:
-        error = explain(lib, ctx, limits, batch, lines)
-        return type(error)(f"{error}; {rest}", code=code, log=lines)
-    return DecodeError(f"{name} failed with code {code}: {reason(lines)}; {rest}", code=code, log=lines)
-
-
-def explain(lib: Any, ctx: Any, limits: Limits, batch: Batch, lines: list[str]) -> LlamaError:
-    """Return the error for a batch that libllama refused, having changed nothing."""
-    for index, token in enumerate(batch.tokens):
-        if not 0 <= token < limits.n_vocab:
-            return TokenRangeError(
-                f"token {index} of the batch is {token}; the ids are 0 to {limits.n_vocab - 1}",
-                code=_INVALID,
-                log=lines,
-            )
-    last: dict[int, int] = {}
-    memory = lib.llama_get_memory(ctx)
-    for index, (position, sequences) in enumerate(zip(batch.positions, batch.sequences, strict=True)):
-        for sequence in sequences:
-            if sequence >= limits.n_seq_max:
-                return SequenceRangeError(
-                    f"token {index} belongs to sequence {sequence}; this context has the sequences 0 to "
-                    f"{limits.n_seq_max - 1} (n_seq_max={limits.n_seq_max})",
-                    code=_INVALID,
-                    log=lines,
-                )
-            problem = _gap(lib, memory, sequence, position, last)
-            if problem:
-                return InvalidBatchError(
-                    f"token {index} is at position {position} of sequence {sequence}, {problem}",
-                    code=_INVALID,
-                    log=lines,
-                )
-            last[sequence] = position
-    return InvalidBatchError(f"llama.cpp refuses the batch: {reason(lines)}", code=_INVALID, log=lines)
-
-
-def _gap(lib: Any, memory: Any, sequence: int, position: int, last: dict[int, int]) -> str:
-    """Say what is wrong with a position, given the last one of its sequence in this batch; "" if nothing."""
-    if sequence in last:
-        if last[sequence] <= position <= last[sequence] + 1:
-            return ""
-        return f"after position {last[sequence]}: positions must be consecutive"
-    known = int(lib.llama_memory_seq_pos_max(memory, sequence))
-    if known < 0 or position == known + 1:
-        return ""
-    return f"whose memory ends at {known}: the next position is {known + 1} (memory.seq_rm takes tokens out)"
-
-
-def reason(lines: list[str]) -> str:
-    """Return, in one line, the lines of llama.cpp's log that say why."""
-    said = [line.partition(": ")[2].strip() or line.strip() for line in lines]
-    noise = ("failed to decode, ret", "failed to encode, ret", "failed to initialize batch")
-    telling = [line for line in said if not line.startswith(noise)]
-    words = ("fail", "error", "invalid", "cannot", "require", "not ")
-    errors = [line for line in telling if any(word in line for word in words)]
-    return "; ".join(dict.fromkeys((errors or telling)[-3:])) or "llama.cpp gave no reason"
+def wants_before(ffi: Any, batch: Batch, index: int) -> bool:
+    """Return whether a token before ``index`` shall have outputs."""
+    return bool(bytes(ffi.buffer(batch._struct.logits, index)).strip(b"\0"))

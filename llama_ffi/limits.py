@@ -18,6 +18,7 @@ class Limits:
 
     __slots__ = (
         "causal",
+        "couples_embeddings",
         "encodes",
         "encodes_first",
         "has_memory",
@@ -25,11 +26,15 @@ class Limits:
         "n_batch",
         "n_ctx",
         "n_ctx_seq",
+        "n_embd_inp",
         "n_outputs_max",
+        "n_pos",
         "n_rs_seq",
         "n_seq_max",
         "n_ubatch",
         "n_vocab",
+        "no_both",
+        "no_embeddings",
         "pooled",
         "position_limit",
         "separate_streams",
@@ -37,6 +42,8 @@ class Limits:
 
     causal: bool
     """a token sees only what comes before it"""
+    couples_embeddings: bool
+    """an embedding can belong to several sequences"""
     encodes: bool
     """there is an encoder"""
     encodes_first: bool
@@ -47,11 +54,18 @@ class Limits:
     n_batch: int
     n_ctx: int
     n_ctx_seq: int
+    n_embd_inp: int
     n_outputs_max: int
+    n_pos: int
+    """positions that C reads per embedding"""
     n_rs_seq: int
     n_seq_max: int
     n_ubatch: int
     n_vocab: int
+    no_both: bool
+    """a token that has an embedding as well kills C"""
+    no_embeddings: str
+    """why embeddings as input aren't taken; "" = they are"""
     pooled: str
     """name of the pooling type"""
     position_limit: int
@@ -59,7 +73,9 @@ class Limits:
     """sequences don't share their memory"""
 
 
-def read(active: Binding, model: Model, context: Any, n_outputs_max: int, kv_unified: bool) -> Limits:
+def read(
+    active: Binding, model: Model, context: Any, n_outputs_max: int, kv_unified: bool, mtp: bool
+) -> Limits:
     """Ask C about the context it has made: what was asked for need not be what there is."""
     lib, pooling = active.lib, active.enum("llama_pooling_type")
     limits = Limits()
@@ -71,6 +87,11 @@ def read(active: Binding, model: Model, context: Any, n_outputs_max: int, kv_uni
     limits.n_batch = int(lib.llama_n_batch(context))
     limits.n_ctx = int(lib.llama_n_ctx(context))
     limits.n_ctx_seq = int(lib.llama_n_ctx_seq(context))
+    limits.n_embd_inp = model.n_embd_inp
+    limits.n_pos = 4 if "MROPE" in model.rope_type.name else 1
+    limits.couples_embeddings = model.arch != "deepseek4"  # throws
+    limits.no_both = model.arch == "gemma3n"  # its second input for tokens has no room for the embedding
+    limits.no_embeddings = _no_embeddings(model, mtp)
     limits.n_outputs_max = n_outputs_max if n_outputs_max and not model.has_encoder else limits.n_batch
     limits.n_rs_seq = int(lib.llama_n_rs_seq(context))
     limits.n_seq_max = int(lib.llama_n_seq_max(context))
@@ -87,6 +108,16 @@ def read(active: Binding, model: Model, context: Any, n_outputs_max: int, kv_uni
     limits.position_limit = _position_limit(model)
     limits.separate_streams = not kv_unified and limits.n_seq_max > 1
     return limits
+
+
+def _no_embeddings(model: Model, mtp: bool) -> str:
+    if mtp:
+        return "a context for MTP takes hidden states of its target model"
+    if model.arch in ("dflash", "eagle3"):
+        return f"{model.arch!r} models take features of their target model"
+    if model.arch == "graniteswitch":  # asserts
+        return "graniteswitch models need the tokens' ids"
+    return ""
 
 
 def facts(model: Model) -> ModelFacts:

@@ -10,7 +10,7 @@ from ._core import binding, logs
 from ._core.handle import Handle
 from .context import Context
 from .context_params import context_params
-from .decoding import reason
+from .decode_failures import reason
 from .errors import ArgumentTypeError, ContextCreateError, UnsupportedError
 from .memory_use import MemoryBreakdown
 from .model import Model

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from ._core import check, logs
 from .context_adapters import ContextAdapters
-from .decoding import reason
+from .decode_failures import reason
 from .errors import ClosedError, InvalidArgumentError, MemoryOperationError, UnsupportedError
 
 if TYPE_CHECKING:

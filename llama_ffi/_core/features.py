@@ -13,7 +13,22 @@ from collections.abc import Callable, Mapping
 FLOOR = "llama-cpp-python 0.3.16"
 
 FEATURES: Mapping[str, tuple[str, ...]] = {
+    "BatchExt": (
+        "llama_batch_ext_add",
+        "llama_batch_ext_add_embd",
+        "llama_batch_ext_add_seq",
+        "llama_batch_ext_add_token",
+        "llama_batch_ext_clear",
+        "llama_batch_ext_free",
+        "llama_batch_ext_init",
+        "llama_batch_ext_set_embd_state",
+        "llama_batch_ext_set_embd_token",
+        "llama_batch_ext_set_output_embd",
+        "llama_batch_ext_set_output_logits",
+        "llama_batch_ext_set_pos",
+    ),
     "Context(attention_type=…)": ("llama_get_causal_attn", "llama_context_params.attention_type"),
+    "Context.process": ("llama_process",),
     "Context.sampled_candidates": (
         "llama_get_sampled_candidates_ith",
         "llama_get_sampled_candidates_count_ith",
