@@ -110,7 +110,8 @@ def quantize(
         output_tensor_type: type for output.weight, "q6_k" for example; None = by ``type``.
         token_embedding_type: type for the token embeddings; None = by ``type``.
         tensor_types: regular expression (ECMAScript's, searched in the tensor's name) → type; the first one
-            that matches counts, and one that is in no name is an error. Without effect if ``type`` is "f32", "f16" or "bf16".
+            that matches counts, one that is in no name is an error. Without effect if ``type`` is
+            "f32", "f16" or "bf16".
         allow_requantize: quantize tensors again that are quantized already; that costs quality.
         quantize_output_tensor: False leaves output.weight as it is.
         only_copy: copy all tensors as they are; changes metadata, layers or splits only.
