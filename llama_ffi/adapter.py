@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from . import adapter_file
-from ._core import binding, logs
+from ._core import binding, check, logs
 from ._core import text as text_
 from ._core.handle import Handle
 from ._core.model_file import Path, words
@@ -46,6 +46,9 @@ class LoraAdapter(Owned):
 
     def __init__(self, model: Model, path: Path) -> None:
         """Made by :meth:`Model.load_lora`."""
+        from .model import Model
+
+        check.instance("model", model, Model)
         active = binding.active()
         ffi, lib = active.ffi, active.lib
         parent = model.ptr

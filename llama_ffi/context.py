@@ -473,9 +473,10 @@ class Context(SamplesOnBackend, ProcessesBatches, ContextSnapshots):
         Raises:
             ClosedError, BusyError.
         """
+        causal = check.truth("causal", causal)
         with self._handle as ctx:
-            self._lib.llama_set_causal_attn(ctx, bool(causal))
-            self._limits.causal = bool(causal)
+            self._lib.llama_set_causal_attn(ctx, causal)
+            self._limits.causal = causal
 
     def set_embeddings(self, embeddings: bool) -> None:
         """Make embeddings from the next decode on, or no longer.
@@ -486,9 +487,10 @@ class Context(SamplesOnBackend, ProcessesBatches, ContextSnapshots):
             BorrowedError: a borrowed view exists; the outputs would be laid out anew.
             ClosedError, BusyError.
         """
+        embeddings = check.truth("embeddings", embeddings)
         with self._handle as ctx:
-            self._outputs.switch_embeddings(bool(embeddings))
-            self._lib.llama_set_embeddings(ctx, bool(embeddings))
+            self._outputs.switch_embeddings(embeddings)
+            self._lib.llama_set_embeddings(ctx, embeddings)
 
     def synchronize(self) -> None:
         """Wait until everything is computed; reading outputs does it by itself.

@@ -72,6 +72,7 @@ class ImportanceMatrix:
         chunk_count: int = 0,
         chunk_size: int = 0,
     ) -> None:
+        check.instance("entries", entries, Mapping)
         self.entries = MappingProxyType({name: _entry(name, *entry) for name, entry in entries.items()})
         self.datasets = tuple(check.listed("datasets", datasets, "names"))
         self.chunk_count = check.integer("chunk_count", chunk_count, 0)

@@ -114,8 +114,9 @@ class Memory:
         Raises:
             ClosedError, BusyError: the context is closed or in use.
         """
+        data = check.truth("data", data)
         with self._handle:
-            self._lib.llama_memory_clear(self._ptr, bool(data))
+            self._lib.llama_memory_clear(self._ptr, data)
 
     def seq_rm(
         self, seq_id: SupportsIndex, p0: SupportsIndex | None = -1, p1: SupportsIndex | None = -1

@@ -98,6 +98,8 @@ def model_params(
 
 
 def _progress(active: Binding, function: Progress) -> Callback:
+    check.function("progress", function)
+
     def call(fraction: float, _user_data: Any) -> bool:
         return function(fraction) is not False  # a callback that returns nothing means "go on"
 
@@ -120,6 +122,7 @@ def _check_tensor_parallel(active: Binding, chosen: Any) -> None:
 
 def _tensor_split(active: Binding, shares: Sequence[float], keep: list[Any]) -> Any:
     room = int(active.lib.llama_max_devices())
+    shares = check.listed("tensor_split", shares, "shares")
     if len(shares) > room:
         raise InvalidArgumentError(
             f"tensor_split has {len(shares)} shares; this library knows {room} devices"

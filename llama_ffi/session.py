@@ -14,7 +14,7 @@ from typing import Any, SupportsIndex
 from . import session_memory, session_sampler
 from ._core import check, stop_texts
 from .context import Context
-from .errors import InvalidArgumentError, UnsupportedError
+from .errors import ArgumentTypeError, InvalidArgumentError, UnsupportedError
 from .generation import Generation, sampler_chain
 from .model import Model
 from .sampler import SamplerChain
@@ -112,6 +112,8 @@ class Session(SessionText):
 
         Threads: one call at a time.
         """
+        if on_token is not None:
+            check.function("on_token", on_token)
         self._settle()
         new = self._ids(text, not self._tokens, parse_special)
         self._extend(new, on_token)
@@ -297,6 +299,8 @@ class Session(SessionText):
 
         Threads: one call at a time.
         """
+        if not isinstance(source, str | os.PathLike) and not hasattr(source, "tell"):
+            raise ArgumentTypeError(f"source must be a path or an open file, not {type(source).__name__}")
         self._settle()
         begin = None if isinstance(source, str | os.PathLike) else source.tell()
         found = StateFile.inspect(source)

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import IO, Any, SupportsIndex
 
 from ._core import arrays, check, durable
+from ._core import text as text_
 from ._core.store_registry import Registry, StoredState, is_file_name
 from .context import Context
 from .errors import (
@@ -67,7 +68,7 @@ class StateStore:
     ) -> None:
         if not isinstance(folder, str | os.PathLike):
             raise ArgumentTypeError(f"folder must be a path, not {type(folder).__name__}")
-        self.folder = os.path.abspath(os.fspath(folder))
+        self.folder = os.path.abspath(os.fsdecode(text_.encode_path(folder, "folder")))
         self.owner = _name("owner", owner, empty=True)
         self.quota = None if quota is None else check.integer("quota", quota, 0, 2**62)
         self.owner_quota = (

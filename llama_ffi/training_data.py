@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ._core import arrays
+from ._core import arrays, check
 from .errors import InvalidArgumentError
 
 
@@ -29,14 +29,15 @@ class Dataset:
     """tokens of a row that are trained on"""
 
     def __init__(self, rows: Sequence[arrays.Int32s], labels: Sequence[arrays.Int32s] | None = None) -> None:
-        tokens = [_row(row, "rows") for row in rows]
+        tokens = [_row(row, "rows") for row in check.listed("rows", rows, "rows of tokens")]
         if not tokens or len({len(row) for row in tokens}) != 1:
             raise InvalidArgumentError("a dataset needs at least one row, and all rows of one length")
         if labels is None:
             self._labels = [row[1:] for row in tokens]
             self._tokens = [row[:-1] for row in tokens]
         else:
-            self._tokens, self._labels = tokens, [_row(row, "labels") for row in labels]
+            given = check.listed("labels", labels, "rows of tokens")
+            self._tokens, self._labels = tokens, [_row(row, "labels") for row in given]
             if [len(row) for row in self._labels] != [len(row) for row in self._tokens]:
                 raise InvalidArgumentError("labels must have the same shape as rows")
         self.n_ctx = len(self._tokens[0])

@@ -98,6 +98,8 @@ class Vocab(VocabFacts):
         llama.cpp's recursive regular expressions.
         """
         data = text_.encode(text)
+        add_special = check.truth("add_special", add_special)
+        parse_special = check.truth("parse_special", parse_special)
         model = self._handle.ptr  # keeps the model alive during the calls
         self._check_vocab()
         self._checks.text(data, isinstance(text, str))
@@ -174,6 +176,8 @@ class Vocab(VocabFacts):
         check.token(min(view), self._n_tokens)
         check.token(max(view), self._n_tokens)
         ids = ffi.from_buffer("llama_token[]", view)
+        remove_special = check.truth("remove_special", remove_special)
+        unparse_special = check.truth("unparse_special", unparse_special)
         room = 8 * count + 16
         while True:
             buffer = ffi.new("char[]", room)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AlreadyLoadedError
+from ..errors import AlreadyLoadedError, ArgumentTypeError
 
 if TYPE_CHECKING:
     from .functions import Functions
@@ -153,6 +153,8 @@ def libraries_at(place: str | os.PathLike[str]) -> dict[str, Path]:
     """Return the files of the llama.cpp at ``place``."""
     from .._lib.search import at
 
+    if not isinstance(place, str | os.PathLike):
+        raise ArgumentTypeError(f"place must be a path, not {type(place).__name__}")
     return dict(at(Path(place), "the path").files)
 
 

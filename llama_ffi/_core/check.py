@@ -106,7 +106,7 @@ def choice(name: str, value: Any, allowed: dict[str, Any]) -> Any:
         wanted = value.lower()
         if wanted in allowed:
             return allowed[wanted]
-    elif not isinstance(value, bool) and value in allowed.values():
+    elif not isinstance(value, bool) and type(value).__hash__ is not None and value in allowed.values():
         return value
     raise InvalidArgumentError(f"{name} is {value!r}; choose one of: {', '.join(sorted(allowed))}")
 
@@ -128,6 +128,14 @@ def listed(name: str, value: Iterable[Any], of: str) -> list[Any]:
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise ArgumentTypeError(f"{name} must be a list of {of}, not {type(value).__name__}")
     return list(value)
+
+
+def truth(name: str, value: Any) -> bool:
+    """Return whether ``value`` is true, as Python sees it; an array has no answer."""
+    try:
+        return bool(value)
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(f"{name} must be True or False, not {type(value).__name__}") from None
 
 
 def _because(why: str) -> str:

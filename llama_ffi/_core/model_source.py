@@ -198,6 +198,8 @@ def _descriptor(file: Any) -> int:
         kind = os.fstat(descriptor).st_mode
     except OSError as error:
         raise InvalidArgumentError(f"descriptor {descriptor} can't be used: {error.strerror}") from None
+    except OverflowError:
+        raise InvalidArgumentError(f"{descriptor} is no file's descriptor: it is too large") from None
     if not stat.S_ISREG(kind):
         raise InvalidArgumentError(
             f"{_name(file)} is no regular file (a pipe, a socket, a directory …); write it to a file first"

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import StateDamagedError, StateError
+from . import check
 
 Progress = Callable[[int, int], object]
 """called with (bytes done, bytes in all); returning False cancels"""
@@ -29,6 +30,8 @@ _MADV_POPULATE_WRITE = 23  # Linux; mmap names it from Python 3.14 on
 
 def digest(view: memoryview, progress: Progress | None) -> str:
     """Return the SHA-256 of ``view`` as hex digits."""
+    if progress is not None:
+        check.function("progress", progress)
     sha = hashlib.sha256()
     for begin in range(0, len(view), _CHUNK):
         sha.update(view[begin : begin + _CHUNK])

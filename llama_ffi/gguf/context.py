@@ -103,6 +103,8 @@ class GgufContext(GgufMetadata):
         Raises:
             ModelFileError: not a GGUF file, or a damaged one.
         """
+        if not hasattr(file, "seek") or not hasattr(file, "read"):
+            raise ArgumentTypeError(f"file must be an open file, not {type(file).__name__}")
         size = file.seek(0, os.SEEK_END)
         ffi = binding.active().ffi
 

@@ -41,6 +41,8 @@ def edit(
     Threads: any.
     """
     gone = check.listed("remove", remove, "keys")
+    check.instance("set", set, Mapping)
+    check.instance("rename", rename, Mapping)
     with read(source) as file:
         for key in [*gone, *rename]:
             if key not in file.fields:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from .._core import check, model_file
 from .._core import gguf_types as types
-from .._core import model_file
 from .._core import text as text_
 from .._core.gguf_scan import Entry, Header, scan
 from .._core.model_file import Path
@@ -124,6 +124,7 @@ class Metadata(Mapping[str, Any]):
         self._cache: dict[str, Any] = {}
 
     def __getitem__(self, key: str) -> Any:
+        check.instance("key", key, str)
         if key not in self._cache:
             field = self._fields.get(key)
             if field is None:
@@ -252,6 +253,7 @@ class GgufFile:
             ClosedError: the file is closed.
             GgufError: the file became shorter.
         """
+        at, count = check.integer("at", at, 0, 2**62), check.integer("count", count, 0, 2**62)
         with self._lock:
             self._check()
             self._file.seek(at)

@@ -136,6 +136,7 @@ class GgufWriter:
         Arguments:
             key: of the entry.
         """
+        check.instance("key", key, str)
         if self._entries.pop(key, None) is not None and key == ALIGNMENT_KEY:
             self._alignment = types.DEFAULT_ALIGNMENT
 
@@ -276,6 +277,8 @@ def write(path: Path, metadata: Mapping[str, Any] = {}, tensors: Mapping[str, An
     Threads: any.
     """
     with GgufWriter(path) as writer:
+        check.instance("metadata", metadata, Mapping)
+        check.instance("tensors", tensors, Mapping)
         for key, value in metadata.items():
             writer.add(key, value)
         for name, data in tensors.items():

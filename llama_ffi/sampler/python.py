@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from .._core import binding, callbacks
+from .._core import binding, callbacks, check
 from .._core.candidates import ROW_BYTES, Table
 from ..errors import ArgumentTypeError, NoTokenSelectedError, SamplerError
 from .candidates import ANY_TOKEN, Candidates, check_rows, descends, dtype
@@ -86,8 +86,12 @@ class Link:
             raise ArgumentTypeError(f"the name of a sampler must be text, not {type(name).__name__}")
         self.object = sampler
         self.name = name
-        self.selects = bool(getattr(sampler, "selects", False) if selects is None else selects)
-        self.reorders = bool(getattr(sampler, "reorders", True) if reorders is None else reorders)
+        self.selects = check.truth(
+            "selects", getattr(sampler, "selects", False) if selects is None else selects
+        )
+        self.reorders = check.truth(
+            "reorders", getattr(sampler, "reorders", True) if reorders is None else reorders
+        )
         self.text = binding.active().ffi.new("char[]", name.encode("utf-8", "replace").replace(b"\0", b"?"))
 
     def make(self) -> Any:

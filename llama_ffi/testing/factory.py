@@ -81,6 +81,8 @@ def random_metadata(
 
     Threads: any.
     """
+    if metadata is not None:
+        check.instance("metadata", metadata, Mapping)
     arch, row, given = _row(kind)
     size = _sizes(row, {**VARIANTS[kind][1], **sizes} if kind in VARIANTS else sizes)
     entries = vocabulary.entries(row.vocab if vocab is None else vocab, size.n_vocab)

@@ -8,6 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from .._core import check
+from .._core import text as text_
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -28,8 +31,10 @@ def random_weights(name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.f
     """
     import numpy as np
 
+    check.instance("name", name, str)
+    seed = check.integer("seed", seed, 0, 2**32 - 1)
     # RandomState's numbers are fixed for ever, those of numpy's newer generators are not
-    random = np.random.RandomState([seed, crc32(name.encode())])
+    random = np.random.RandomState([seed, crc32(text_.encode(name, "name"))])
     values: NDArray[np.float32] = random.standard_normal(shape).astype(np.float32)
     shaped: NDArray[np.float32] = _shaped(name, values, np)
     return shaped

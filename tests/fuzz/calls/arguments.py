@@ -1,0 +1,301 @@
+"""What a parameter usually gets: by its name, sometimes by the call's name too."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.fuzz.calls.world import World
+
+Make = Callable[["World", random.Random], Any]
+
+
+def one_of(*values: Any) -> Make:
+    return lambda world, rnd: rnd.choice(values)
+
+
+def between(low: int, high: int) -> Make:
+    return lambda world, rnd: rnd.randint(low, high)
+
+
+def real(low: float, high: float) -> Make:
+    return lambda world, rnd: round(rnd.uniform(low, high), 3)
+
+
+def some(cls: str) -> Make:
+    return lambda world, rnd: world.instance(cls, rnd)
+
+
+def tokens(world: World, rnd: random.Random) -> Any:
+    made = [rnd.randint(3, 140) for _ in range(rnd.randint(1, 12))]
+    return {"array": ["int32", made]} if rnd.random() < 0.3 else made
+
+
+def new_path(suffix: str) -> Make:
+    return lambda world, rnd: {"path": f"out{rnd.randint(0, 9)}{suffix}"}
+
+
+PIECE = b"0123456789abcdef"
+TEXTS = ("Once upon a time", "hello", "a b c", "1 2 3", "the end.", "", "é ü", "<s>[INST]</s>")
+GRAMMARS = ('root ::= "yes" | "no"', "root ::= [a-z]+", 'root ::= "a" root | "b"', "root ::= (", 'r ::= "x"')
+SHAPES = ([4, 2], [32], [8])
+
+BY_CALL: dict[str, Make] = {
+    "Batch.capacity": between(1, 40),
+    "Batch.from_tokens.capacity": one_of(None, 16, 64),
+    "Batch.add.pos": between(0, 12),
+    "Candidates.keep.which": one_of({"slice": [0, 3]}, [0, 1], {"array": ["int32", [0]]}),
+    "Candidates.logits": lambda world, rnd: {"normal": [rnd.randint(0, 99), rnd.choice((1, 5, 410, 2157))]},
+    "Context.set_control_vector.vector": lambda world, rnd: world.control_vector(rnd),
+    "Context.set_sampler.chain": lambda world, rnd: (
+        None if rnd.random() < 0.4 else world.instance("SamplerChain", rnd)
+    ),
+    "Context.set_loras.loras": lambda world, rnd: (
+        []
+        if rnd.random() < 0.3
+        else [{"tuple": [world.instance("LoraAdapter", rnd), rnd.choice((1.0, 0.5, 0))]}]
+    ),
+    "Context.decode.batch": lambda world, rnd: (
+        world.call("Batch.from_tokens", rnd) or world.instance("Batch", rnd)
+    ),
+    "Context.attach_threadpool.batch_pool": lambda world, rnd: None,
+    "GgufContext.from_file_object.file": one_of({"file": "llama.gguf"}, {"file": "out1.gguf"}),
+    "Model.load.path": lambda world, rnd: {"path": rnd.choice(("llama", "gpt2", "bert", "mamba")) + ".gguf"},
+    "Model.load_lora.path": one_of({"path": "lora.gguf"}),
+    "LoraAdapter.path": one_of({"path": "lora.gguf"}),
+    "LoraAdapter.model": lambda world, rnd: {"slot": "llama"},
+    "read_control_vector.path": one_of({"path": "control.gguf"}),
+    "ImportanceMatrix.load.path": one_of({"path": "imatrix.gguf"}),
+    "Model.save_to_file.path": new_path(".gguf"),
+    "Model.session.n_forks": one_of(0, 1),
+    "PromptCache.save.path": new_path(".session"),
+    "PromptCache.save.tokens": tokens,
+    "Session.save.path": new_path(".state"),
+    "StateFile.save.tokens": lambda world, rnd: world.kept_tokens(rnd),
+    "StateStore.put.tokens": lambda world, rnd: world.kept_tokens(rnd),
+    "StateStore.get.target": lambda world, rnd: world.instance(rnd.choice(("Session", "Context")), rnd),
+    "StateStore.put.source": lambda world, rnd: world.instance(rnd.choice(("Session", "Context")), rnd),
+    "StateStore.upload.size": between(16, 16),
+    "Upload.write.offset": one_of(0, 0, 8),
+    "Upload.write.piece": one_of({"bytes": PIECE.hex()}, {"bytes": PIECE[:8].hex()}),
+    "Sampler.logit_bias.biases": lambda world, rnd: {"dict": [[rnd.randint(0, 99), 1.5]]},
+    "SamplerChain.add_logit_bias.biases": lambda world, rnd: {"dict": [[rnd.randint(0, 99), 1.5]]},
+    "SamplerChain.copy_state.source": some("SamplerChain"),
+    "SamplerChain.remove.index": between(0, 1),
+    "Sampler.custom.sampler": one_of({"function": "none"}, {"function": "raises"}, {"function": "back"}),
+    "SamplerChain.add_custom.sampler": one_of(
+        {"function": "none"}, {"function": "raises"}, {"function": "back"}
+    ),
+    "Backend.function.name": one_of("ggml_backend_set_n_threads", "nothing"),
+    "Backend.find.name": one_of("CPU", "cpu"),
+    "Device.find.name": one_of("CPU", "cpu"),
+    "Dataset.rows": lambda world, rnd: [
+        [rnd.randint(3, 140) for _ in range(256)] for _ in range(rnd.randint(1, 2))
+    ],
+    "Trainer.n_ctx": one_of(256),
+    "Trainer.model": lambda world, rnd: {"slot": "random"},
+    "Trainer.fit.epochs": between(1, 1),
+    "GgufContext.add_tensor.data": lambda world, rnd: None,
+    "GgufContext.set_tensor_data.data": lambda world, rnd: {"normal": [1, *rnd.choice(SHAPES)]},
+    "GgufWriter.add_tensor.data": lambda world, rnd: {"normal": [1, *rnd.choice(SHAPES)]},
+    "GgufWriter.path": new_path(".gguf"),
+    "gguf.write.path": new_path(".gguf"),
+    "gguf.edit.target": new_path(".gguf"),
+    "gguf.edit.set": lambda world, rnd: {"dict": [["general.name", "a"]]},
+    "testing.save_random_model.path": new_path(".gguf"),
+    "testing.random_weights.name": one_of("blk.0.attn_q.weight", "output_norm.weight"),
+    "log.to_file.path": new_path(".log"),
+    "Field.value": one_of(1),
+    "Vocab.tokenize.text": one_of(*TEXTS, {"text": "long"}),
+    "splits.path.prefix": one_of("a", "model"),
+    "splits.prefix.path": one_of("model-00001-of-00002.gguf", {"path": "split-00001-of-00002.gguf"}),
+    "splits.parts.path_of_one": one_of({"path": "split-00001-of-00002.gguf"}),
+    "Memory.seq_div.d": between(1, 3),
+    "perplexity.n_ctx": one_of(0, 8, 16),
+    "gguf.ImportanceMatrix.load.path": one_of({"path": "imatrix.gguf"}),
+}
+
+BY_NAME: dict[str, Make] = {
+    "ability": one_of("mmap", "mlock", "gpu_offload", "rpc"),
+    "adapter": some("LoraAdapter"),
+    "as_array": one_of(True, False),
+    "at": between(0, 64),
+    "base": real(1, 2),
+    "batch": some("Batch"),
+    "buffer_type": some("BufferType"),
+    "candidates": some("Candidates"),
+    "causal": one_of(True, False),
+    "chunk_count": between(0, 9),
+    "compress": one_of(None, 1),
+    "count": between(1, 8),
+    "ctx": some("Context"),
+    "data": one_of({"bytes": "00000000"}),
+    "dataset": some("Dataset"),
+    "datasets": one_of({"tuple": []}, ["a"]),
+    "decay": real(0, 0.99),
+    "delta": between(-2, 3),
+    "documents": one_of(["one", "two words"]),
+    "embeddings": one_of(True, False),
+    "entries": lambda world, rnd: {
+        "dict": [["a", {"tuple": [{"normal": [1, 1, 4]}, {"array": ["float32", [1.0]]}]}]]
+    },
+    "eta": real(0, 1),
+    "exclude": one_of({"tuple": []}, ["ffn"]),
+    "exponent": real(0.5, 2),
+    "extra": one_of(None, {"dict": [["a", 1]]}),
+    "file": one_of({"file": "llama.gguf"}),
+    "fill": one_of(None),
+    "flash_attn": one_of(None, False, True),
+    "folder": one_of({"path": "store"}),
+    "grammar": one_of(*GRAMMARS),
+    "i": one_of(-1, -1, 0),
+    "ids": one_of(None),
+    "include": one_of({"tuple": []}, ["a"]),
+    "input": one_of({"path": "llama.gguf"}),
+    "isolate": one_of(False),
+    "key": one_of("general.architecture", "general.name", "a.b", "llama.block_count"),
+    "kind": lambda world, rnd: rnd.choice(("llama", "gpt2", "mamba", "bert", "t5")),
+    "kv_overrides": one_of(None),
+    "kv_unified": one_of(False, True),
+    "learning_rate": one_of(1e-4, {"function": "rate"}, {"function": "raises"}),
+    "logits": one_of("last", "all", True, False),
+    "m": between(1, 100),
+    "max_tokens": between(0, 4),
+    "max_windows": between(1, 2),
+    "messages": lambda world, rnd: [{"dict": [["role", "user"], ["content", rnd.choice(TEXTS)]]}],
+    "metadata": lambda world, rnd: {"dict": [["general.architecture", "llama"], ["a.b", 3]]},
+    "min_keep": between(0, 4),
+    "min_p": real(0, 0.3),
+    "model": some("Model"),
+    "multiplier": real(0, 2),
+    "n": between(0, 3),
+    "n_batch": one_of(8, 16, 32),
+    "n_ctx": one_of(0, 32, 64, 128),
+    "n_forks": one_of(0, 1),
+    "n_outputs_max": one_of(0, 0, 16),
+    "n_seq_max": one_of(1, 1, 2, 4),
+    "n_threads": one_of(1, 1, 2),
+    "n_threads_batch": one_of(None, 1, 2),
+    "n_ubatch": one_of(8, 16, None),
+    "n_vocab": lambda world, rnd: rnd.choice((2157, 410, 163)),
+    "name": lambda world, rnd: rnd.choice(("first", "second", "output.weight", "general.name")),
+    "number": between(0, 4),
+    "offset": one_of(0, 0, None, 32),
+    "on_device": one_of(False),
+    "only_meta": one_of(True, False),
+    "owner": one_of("", "me"),
+    "p": real(0.05, 1),
+    "p0": between(-1, 6),
+    "p1": between(-1, 9),
+    "partial": one_of(False, True),
+    "path": one_of(
+        {"path": "llama.gguf"}, {"path": "out1.gguf"}, {"path": "out1.state"}, {"path": "out1.session"}
+    ),
+    "penalty_last_n": between(-1, 64),
+    "penalty_repeat": real(1, 2),
+    "piece": one_of({"bytes": "c3"}, {"bytes": "a9"}, {"bytes": "6162"}),
+    "pool": some("ThreadPool"),
+    "pooling": one_of(None, "mean", "last"),
+    "pooling_type": one_of("mean", "last", "none"),
+    "no_perf": one_of(False),
+    "pos": between(0, 12),
+    "pos0": one_of(0, 0, 1, 4),
+    "prompt": one_of(*TEXTS),
+    "query": one_of("one"),
+    "quota": one_of(None, 10**6),
+    "role": one_of("user"),
+    "root": one_of("root"),
+    "sampler": lambda world, rnd: world.instance("Sampler" if rnd.random() < 0.8 else "SamplerChain", rnd),
+    "seed": between(0, 9),
+    "seq_breakers": one_of(["\n"], {"tuple": []}),
+    "seq_id": one_of(0, 0, 0, 1),
+    "seq_id_dst": one_of(0, 1, 1),
+    "seq_id_src": one_of(0),
+    "seq_ids": one_of([0], [0, 1], {"tuple": [0]}),
+    "sha256": one_of(hashlib.sha256(PIECE).hexdigest()),
+    "shape": lambda world, rnd: rnd.choice(SHAPES),
+    "size": between(1, 4096),
+    "snapshot": some("Snapshot"),
+    "source": one_of({"path": "llama.gguf"}, {"path": "out1.state"}, {"path": "out2.state"}),
+    "special": one_of(True, False),
+    "stop": one_of([], "x", None),
+    "strategy": one_of("disabled"),
+    "stream": one_of(True, False),
+    "stride": one_of(0, 4),
+    "t": real(0, 1.5),
+    "target": one_of({"path": "out1.state"}, {"path": "out2.state"}),
+    "tau": real(1, 6),
+    "temp": real(0, 1.5),
+    "tensors": lambda world, rnd: {"dict": [["output.weight", {"normal": [1, 4, 4]}]]},
+    "text": one_of(*TEXTS),
+    "texts": one_of(["a b"], "hello", ["one", "two"]),
+    "to": one_of("second", "third"),
+    "token": between(3, 140),
+    "tokens": tokens,
+    "trained": one_of(None),
+    "trigger_patterns": one_of({"tuple": []}, ["a"]),
+    "trigger_tokens": one_of([5], {"tuple": []}),
+    "type": one_of("f32", "u32", "string", None),
+    "value": one_of(1, "text", 0.5, [1, 2], ["a"]),
+    "version": one_of(3),
+    "vocab": some("Vocab"),
+    "which": one_of(0),
+    "embeddings_enabled": one_of(True),
+    "top_k": one_of(40, 1),
+    "top_p": real(0.1, 1),
+}
+
+CONTEXT = {
+    "n_ctx": 1.0,
+    "n_batch": 1.0,
+    "n_ubatch": 0.3,
+    "n_threads": 1.0,
+    "n_seq_max": 0.4,
+    "kv_unified": 0.3,
+    "embeddings": 0.4,
+    "flash_attn": 0.2,
+    "pooling_type": 0.4,
+    "no_perf": 0.4,
+}
+"""Parameters behind ``**``: how often each is given."""
+BEHIND_STARS: dict[str, dict[str, float]] = {
+    "Model.context": CONTEXT,
+    "Context": CONTEXT,
+    "Model.measure": CONTEXT,
+    "Model.session": {"n_ctx": 1.0, "n_batch": 1.0, "n_threads": 1.0, "n_forks": 0.3, "temp": 0.3},
+    "Model.chat": {"max_tokens": 1.0, "n_threads": 1.0, "stream": 0.3},
+    "ask": {"max_tokens": 1.0, "n_threads": 1.0},
+    "chat.ask": {"max_tokens": 1.0, "n_threads": 1.0},
+    "ChatSession.say": {"max_tokens": 1.0},
+    "ChatSession": {"n_threads": 1.0},
+    "Session": {"n_threads": 1.0, "n_batch": 1.0},
+}
+ALWAYS = {"max_tokens", "n_threads", "n_ctx", "n_batch", "max_windows", "model"}
+"""Given even where there is a default: the defaults would take long."""
+
+BOUNDED = {
+    "n_ctx": [-1, 1, 2**32, 2**64, 0.5, None, "a", 3, 257],
+    "n_batch": [-1, 0, 1, 2**32, 2**64, 0.5, None, "a", 3],
+    "n_ubatch": [-1, 0, 1, 2**32, 0.5, "a", 3],
+    "n_threads": [-1, 0, 2**31, 2**64, 0.5, "a", 3],
+    "n_threads_batch": [-1, 0, 2**31, 0.5, "a", 3],
+    "capacity": [-1, 0, 2**31, 2**64, 0.5, None, "a", 5000],
+    "n_seq_max": [-1, 0, 3, 256, 257, 2**31, 0.5, "a"],
+    "max_tokens": [-1, 0, 2.5, None, "a"],
+    "max_windows": [-1, 2**70, 0.5, "a"],
+    "epochs": [-1, 0, 0.5, "a"],
+    "isolate": [False, "a", -1, {"float": "nan"}],
+    "n_vocab": [-1, 0, 1, 2**31, 2**64, 0.5, "a"],
+    "penalty_last_n": [-2, 0, 2**31, 2**64, 0.5, "a", 1000],
+    "allowed_length": [-1, 2**31, 0.5],
+    "mmap": [True, False],
+    "bindings": [None, "nothing", 1],
+    "library": [None, "nothing", 1],
+    "strategy": ["disabled", "nothing", -1, None],
+    "kind": ["llama", "nothing", 3, None],
+    "messages": [None, [], [1], "a", [{"dict": []}], [{"dict": [["role", 1]]}]],
+}
+"""Wrong values for what takes memory or time: as wrong, but none that a machine would try to honour."""

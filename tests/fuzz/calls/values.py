@@ -1,0 +1,173 @@
+"""Arguments: written down as JSON, so that a list of calls can be run again.
+
+A plain JSON value is itself; what JSON can't say is a dictionary with one key, its kind.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Described = Any
+
+WILD: list[Described] = [
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2,
+    7,
+    63,
+    64,
+    65,
+    255,
+    256,
+    257,
+    4096,
+    2**31 - 1,
+    2**31,
+    -(2**31),
+    2**32,
+    2**63,
+    -(2**63),
+    2**64,
+    10**30,
+    0.5,
+    -0.0,
+    1e38,
+    1e300,
+    {"float": "nan"},
+    {"float": "inf"},
+    {"float": "-inf"},
+    "",
+    "a",
+    "\x00",
+    "root",
+    "é" * 40,
+    {"text": "surrogate"},
+    {"text": "long"},
+    {"bytes": ""},
+    {"bytes": "ff00fe"},
+    [],
+    [0],
+    [-1],
+    [1, 2, 3],
+    [2**40],
+    ["a"],
+    [None],
+    [[1], [2]],
+    {"tuple": [1, 2]},
+    {"dict": [[1, 2]]},
+    {"dict": []},
+    {"object": ""},
+    {"array": ["int32", [1, 2]]},
+    {"array": ["float64", [0.5, 1.0]]},
+    {"array": ["int32", []]},
+    {"array": ["object", [1, 2]]},
+    {"array": ["float32", [[1.0, 2.0]]]},
+    {"function": "none"},
+    {"type": "int"},
+    {"function": "raises"},
+    {"path": "missing/file"},
+    {"path": "noise.gguf"},
+    {"path": "."},
+    {"file": "noise.gguf"},
+    {"slice": [0, 2]},
+    {"range": 5},
+    {"set": [1, 2]},
+    {"iterator": [1, 2, 3]},
+    {"array": ["bool", [True, False]]},
+]
+"""What no parameter expects, and what many do."""
+
+
+class OwnError(Exception):
+    """What a callback of the program raises."""
+
+
+def value(described: Described, slots: dict[str, Any], folder: Path) -> Any:
+    """Return what a description stands for.
+
+    Raises:
+        KeyError: it names an object that doesn't exist (its call was left out).
+    """
+    if isinstance(described, list):
+        return [value(each, slots, folder) for each in described]
+    if not isinstance(described, dict):
+        return described
+    ((kind, what),) = described.items()
+    match kind:
+        case "slot":
+            return slots[what]
+        case "float":
+            return float(what)
+        case "bytes":
+            return bytes.fromhex(what)
+        case "text":
+            return {"surrogate": "a\ud800b", "long": "once upon a time " * 2000}[what]
+        case "path":
+            return folder / what
+        case "file":
+            return io.BytesIO((folder / what).read_bytes())
+        case "array":
+            return np.array(what[1], dtype=what[0])
+        case "normal":
+            return np.random.default_rng(what[0]).standard_normal(what[1:], np.float32)
+        case "tuple":
+            return tuple(value(each, slots, folder) for each in what)
+        case "set":
+            return set(what)
+        case "range":
+            return range(what)
+        case "slice":
+            return slice(*what)
+        case "iterator":
+            return iter(what)
+        case "dict":
+            return {value(key, slots, folder): value(each, slots, folder) for key, each in what}
+        case "type":
+            return int
+        case "function":
+            return _function(what, slots)
+        case "object":
+            return object()
+    raise ValueError(f"no such description: {kind}")
+
+
+def _function(what: str, slots: dict[str, Any]) -> Any:
+    def raises(*_args: Any, **_kwargs: Any) -> Any:
+        raise OwnError("from a callback")
+
+    def back(*_args: Any, **_kwargs: Any) -> Any:
+        """Call what is in use from inside."""
+        for each in list(slots.values())[-6:]:
+            for name in ("reset", "cancel", "close"):
+                if hasattr(each, name) and type(each).__name__ != "Model":
+                    try:
+                        getattr(each, name)()
+                    except Exception:
+                        pass
+        return True
+
+    return {
+        "none": lambda *_args, **_kwargs: None,
+        "true": lambda *_args, **_kwargs: True,
+        "rate": lambda *_args: 1e-4,
+        "nan": lambda *_args: math.nan,
+        "raises": raises,
+        "back": back,
+    }[what]
+
+
+def wild(random_: random.Random, slots: list[str]) -> Described:
+    """Return anything, objects of the run included."""
+    if slots and random_.random() < 0.25:
+        return {"slot": random_.choice(slots)}
+    return random_.choice(WILD)

@@ -1,0 +1,315 @@
+"""One case: objects, and calls on them that are made up one by one, written down, and made."""
+
+from __future__ import annotations
+
+import random
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+import llama_ffi as lf
+from tests.fuzz.calls import arguments, values
+from tests.fuzz.calls.surface import Call, calls, target
+
+CALLS = calls()
+RECIPES: dict[str, list[str]] = {
+    "Model": ["Model.load"],
+    "Context": ["Model.context"],
+    "Batch": ["Batch.from_tokens"],
+    "Memory": ["Context.memory"],
+    "Vocab": ["Model.vocab"],
+    "Sampler": ["Sampler.top_k", "Sampler.dist", "Sampler.greedy", "Sampler.temp"],
+    "SamplerChain": ["SamplerChain"],
+    "Session": ["Model.session"],
+    "Generation": ["generate", "Session.generate"],
+    "ChatSession": ["ChatSession"],
+    "ChatStream": ["ChatSession.say", "Model.chat"],
+    "ChatReply": ["ChatSession.say", "Model.chat"],
+    "Snapshot": ["Context.snapshot"],
+    "StateStore": ["StateStore"],
+    "StoredState": ["StateStore.put"],
+    "StateFile": ["StateFile.save"],
+    "PromptCache": ["PromptCache.save"],
+    "Upload": ["StateStore.upload"],
+    "LoraAdapter": ["Model.load_lora"],
+    "Candidates": ["Candidates"],
+    "Dataset": ["Dataset"],
+    "Trainer": ["Trainer"],
+    "ThreadPool": ["ThreadPool"],
+    "Device": ["devices"],
+    "Backend": ["Backend.all"],
+    "BufferType": ["Device.buffer_type"],
+    "Utf8Decoder": ["Utf8Decoder"],
+    "ImportanceMatrix": ["ImportanceMatrix"],
+    "ContextPerf": ["Context.perf"],
+    "MemoryBreakdown": ["Context.memory_breakdown"],
+    "SessionStats": ["Session.stats"],
+    "SystemInfo": ["system_info"],
+    "Score": ["score"],
+    "Perplexity": ["perplexity"],
+    "Usage": ["Generation.usage"],
+    "gguf.GgufContext": ["gguf.GgufContext", "gguf.GgufContext.load"],
+    "gguf.GgufFile": ["gguf.read"],
+    "gguf.GgufWriter": ["gguf.GgufWriter"],
+    "gguf.GgufTensor": ["gguf.read"],
+    "gguf.Field": ["gguf.read"],
+    "gguf.Metadata": ["gguf.read"],
+}
+PARTS = ("fields", "tensors", "metadata")
+"""Attributes whose values are objects too."""
+
+CLASSES = {name: target(name) for name in {each.owner for each in CALLS.values()} if name}
+
+
+class World:
+    """The objects of one case and what was done."""
+
+    def __init__(self, folder: Path, models: dict[str, lf.Model], note: Callable[[Any], None]) -> None:
+        self.folder = folder
+        self.slots: dict[str, Any] = dict(models)
+        self.classes: dict[str, list[str]] = {"Model": list(models)}
+        self.note = note
+        self.number = 0
+        self.depth = 0
+        self.outcomes: list[dict[str, Any]] = []
+
+    # --- making up ---
+
+    def instance(self, cls: str, rnd: random.Random) -> Any:
+        """Return an object of the class: one of the newest, else a new one; None if there is no way."""
+        have = self.classes.get(cls, [])
+        fresh = [each for each in have[-4:] if not getattr(self.slots.get(each), "closed", False)]
+        usable = [each for each in fresh if not getattr(self.slots.get(each), "consumed", False)]
+        if usable and (rnd.random() < 0.9 or self.depth > 2):
+            return {"slot": rnd.choice(usable)}
+        recipe = RECIPES.get(cls)
+        if recipe and self.depth <= 4:
+            self.call(rnd.choice(recipe), rnd)
+            have = self.classes.get(cls, [])
+        return {"slot": have[-1]} if have else None
+
+    def call(self, name: str, rnd: random.Random) -> Any:
+        """Make a call as a program would make it; returns the description of what came back, or None."""
+        self.depth += 1
+        try:
+            made = self.make(name, rnd, 0.0)
+            if made is None:
+                return None
+            self.perform(made)
+        finally:
+            self.depth -= 1
+        slot = f"{made['id']}.0"
+        if slot in self.slots and name in ("Model.context", "SamplerChain"):
+            self.call("Context.decode" if name == "Model.context" else "SamplerChain.add_greedy", rnd)
+        return {"slot": slot} if slot in self.slots else None
+
+    def make(self, name: str, rnd: random.Random, wildness: float) -> dict[str, Any] | None:
+        """Make up one call; each argument is wild with that probability."""
+        call, made = CALLS[name], {}
+        receiver = None
+        if call.owner:
+            if wildness and rnd.random() < 0.1 and self.classes.get(call.owner):
+                receiver = {"slot": rnd.choice(self.classes[call.owner])}  # closed ones too
+            else:
+                receiver = self.instance(call.owner, rnd)
+            if receiver is None:
+                return None
+        for parameter in call.parameters:
+            if parameter.kind is parameter.VAR_KEYWORD:
+                for key, share in arguments.BEHIND_STARS.get(name, {}).items():
+                    if rnd.random() < share and key not in made:
+                        made[key] = self.argument(name, key, rnd, wildness)
+            elif parameter.kind is not parameter.VAR_POSITIONAL:
+                needed = parameter.default is parameter.empty
+                share = arguments.BEHIND_STARS.get(name, {}).get(parameter.name, 0.25)
+                if needed or parameter.name in arguments.ALWAYS or rnd.random() < share:
+                    made[parameter.name] = self.argument(name, parameter.name, rnd, wildness)
+        if wildness and rnd.random() < 0.01:
+            made["no_such_argument"] = 1
+        self.number += 1
+        return {"id": f"c{self.number}", "call": name, "on": receiver, "args": made}
+
+    def argument(self, name: str, key: str, rnd: random.Random, wildness: float) -> Any:
+        if rnd.random() < wildness:
+            if key in arguments.BOUNDED:
+                return rnd.choice(arguments.BOUNDED[key])
+            return values.wild(rnd, list(self.slots))
+        short = name.split(".", 1)[1] if name.split(".")[0] in ("gguf", "testing", "chat") else name
+        for each in (f"{name}.{key}", f"{short}.{key}"):
+            if each in arguments.BY_CALL:
+                return arguments.BY_CALL[each](self, rnd)
+        if key in arguments.BY_NAME:
+            return arguments.BY_NAME[key](self, rnd)
+        return rnd.choice((0, 1, "a", True, None, 0.5))
+
+    def control_vector(self, rnd: random.Random) -> Any:
+        if rnd.random() < 0.3:
+            return None
+        return {"normal": [1, rnd.choice((1, 2)), rnd.choice((32, 64, 128))]}
+
+    def kept_tokens(self, rnd: random.Random) -> Any:
+        return None if rnd.random() < 0.6 else arguments.tokens(self, rnd)
+
+    def random_call(self, rnd: random.Random, names: list[str]) -> None:
+        """Make up a call, or two at once, and perform it."""
+        name = rnd.choice(names)
+        wildness = rnd.choices((0.0, 0.15, 0.7), (6, 2, 1))[0]
+        made = self.make(name, rnd, wildness)
+        if made is None:
+            return
+        if rnd.random() < 0.15:  # two threads
+            same = [each for each in names if CALLS[each].owner == CALLS[name].owner]
+            other = self.make(rnd.choice(same), rnd, wildness)
+            if other is not None:
+                if made["on"] and rnd.random() < 0.7 and other["on"]:
+                    other["on"] = made["on"]
+                self.perform({"pair": [made, other]})
+                return
+        self.perform(made)
+
+    # --- performing ---
+
+    def perform(self, made: dict[str, Any]) -> None:
+        """Write the call down, make it, keep what came of it."""
+        self.note(made)
+        if "pair" in made:
+            first, second = made["pair"]
+            together = threading.Barrier(2)
+            wait = _beside(lambda: self.one(second, together))
+            results = [self.one(first, together), wait()]
+        else:
+            results = [self.one(made, None)]
+        for outcome, result, each in results:
+            self.outcomes.append(outcome)
+            self.keep(each["id"], result)
+
+    def one(self, made: dict[str, Any], together: threading.Barrier | None) -> tuple[Any, Any, Any]:
+        call, result = CALLS[made["call"]], None
+        try:
+            args = {key: values.value(each, self.slots, self.folder) for key, each in made["args"].items()}
+            receiver = values.value(made["on"], self.slots, self.folder)
+        except (KeyError, OSError):  # its call was left out, or made nothing
+            args = None
+        if together is not None:
+            together.wait(10)
+        if args is None:
+            return {"call": call.name, "ended": "left out", "reached": False}, None, made
+        before = Counting.mine()
+        try:
+            result = _do(call, receiver, args)
+            ended, words = "returned", ""
+        except BaseException as error:
+            ended, words = _ending(error, call)
+        reached = Counting.mine() > before
+        return {"call": call.name, "ended": ended, "words": words, "reached": reached}, result, made
+
+    def keep(self, number: str, result: Any) -> None:
+        parts: list[Any] = [result]
+        if isinstance(result, list | tuple) and not hasattr(result, "_fields"):
+            parts = list(result[:3])
+        if isinstance(result, lf.gguf.GgufFile):
+            for name in PARTS:
+                held = getattr(result, name, {})
+                parts += [held, *list(held.values() if hasattr(held, "values") else held)[:2]]
+        for index, each in enumerate(parts):
+            found = next((name for name, cls in CLASSES.items() if type(each) is cls), None)
+            if found is None and isinstance(each, np.ndarray):
+                found = "array"
+                each.sum() if each.dtype.kind in "fiu" else None
+            if found is None and each is not None and hasattr(each, "__enter__"):
+                found = "manager"
+            if found is not None:
+                self.slots[f"{number}.{index}"] = each
+                self.classes.setdefault(found, []).append(f"{number}.{index}")
+
+    def close(self) -> None:
+        self.slots.clear()
+
+
+def _do(call: Call, receiver: Any, args: dict[str, Any]) -> Any:
+    if call.kind == "property":
+        return getattr(receiver, call.member)
+    if call.kind != "method":
+        result = target(call.name)(**args)
+    elif call.member.startswith("__"):
+        if call.member == "__exit__":
+            return receiver.__exit__(None, None, None)
+        result = getattr(receiver, call.member)(*args.values())
+    else:
+        result = getattr(receiver, call.member)(**args)
+    if call.name == "Context.borrow_logits":
+        rows = result.__enter__()
+        try:
+            for each in (lambda: receiver.decode(lf.Batch.from_tokens([5])), receiver.close, receiver.cancel):
+                if rows.shape[0] % 2:
+                    try:
+                        each()
+                    except lf.LlamaError:
+                        pass
+            float(np.asarray(rows).sum())
+        finally:
+            result.__exit__(None, None, None)
+        return np.asarray(rows)
+    return result
+
+
+def _ending(error: BaseException, call: Call) -> tuple[str, str]:
+    """Return how a call that raised ended, and for findings where."""
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [each for each in frames if "/llama_ffi/" in each.filename.replace("\\", "/")]
+    if isinstance(error, lf.errors.NativeAbortError):
+        return "caught by the guard", str(error)[:300]
+    if isinstance(error, lf.LlamaError):
+        return type(error).__name__, str(error)[:200]
+    if isinstance(error, values.OwnError | StopIteration):
+        return type(error).__name__, ""
+    if type(error).__name__ in call.raises:
+        return type(error).__name__, ""
+    if isinstance(error, TypeError) and (not inside or ("keyword argument" in str(error))):
+        return "TypeError of the signature", ""
+    where = inside[-1] if inside else frames[-1]
+    place = f"{Path(where.filename).name}:{where.name}:{where.line}"
+    return "other exception", f"{type(error).__name__}: {str(error)[:160]} [{place}]"
+
+
+def _beside(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Run ``function`` in a second thread; returns what waits for its result."""
+    box: list[Any] = []
+    thread = threading.Thread(target=lambda: box.append(function()), daemon=True)
+    thread.start()
+
+    def wait() -> Any:
+        thread.join()
+        return box[0]
+
+    return wait
+
+
+class Counting:
+    """The library, counting the C functions that each thread calls."""
+
+    counts: ClassVar[Counter[int]] = Counter()
+
+    def __init__(self, lib: Any, names: Any) -> None:
+        self._lib, self._names = lib, names
+
+    @classmethod
+    def mine(cls) -> int:
+        return cls.counts[threading.get_ident()]
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._lib, name)
+        if name in self._names:
+            plain, counts, ident = value, self.counts, threading.get_ident
+
+            def value(*args: Any) -> Any:
+                counts[ident()] += 1
+                return plain(*args)
+
+            setattr(self, name, value)
+        return value
