@@ -282,6 +282,19 @@ def test_a_kind_that_takes_none() -> None:
         ctx.decode(lf.Batch.from_embeddings(np.zeros((1, model.n_embd_inp))))
 
 
+def test_deepseek4_takes_embeddings_of_one_sequence_each() -> None:
+    model = lf.testing.random_model("deepseek4")
+    with model, context(model, n_seq_max=2, kv_unified=True) as ctx:
+        batch = lf.Batch(2, 2, n_embd=model.n_embd_inp)
+        batch.add_embedding(np.ones(model.n_embd_inp), 0, [0, 1])
+        with pytest.raises(InvalidBatchError, match="one sequence each"):
+            ctx.decode(batch)
+        batch.clear()
+        batch.add_embedding(np.ones(model.n_embd_inp), 0, [1], logits=True)
+        ctx.decode(batch)
+        assert np.isfinite(ctx.logits()).all()
+
+
 # --- all rows at once ---
 
 
