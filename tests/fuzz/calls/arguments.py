@@ -299,3 +299,16 @@ BOUNDED = {
     "messages": [None, [], [1], "a", [{"dict": []}], [{"dict": [["role", 1]]}]],
 }
 """Wrong values for what takes memory or time: as wrong, but none that a machine would try to honour."""
+
+NEAR = {
+    "d": [0, -1, 2**31],
+    "token": [-1, 410, 2157, 10**6, 2**31 - 1],
+    "seq_id": [-1, 2, 255, 256, 300, 2**31],
+    "seq_id_dst": [-1, 2, 256],
+    "seq_id_src": [-1, 2, 256],
+    "i": [-2, 1, 64, 2**31, -(2**31)],
+    "index": [-1, 2, 2**31],
+    "delta": [2**31 - 1, -(2**31)],
+    "pos": [-1, 2**31 - 1, 2**31],
+}
+"""Values just outside, or far outside, of what is right: half of the wild ones."""

@@ -138,6 +138,8 @@ class World:
         if rnd.random() < wildness:
             if key in arguments.BOUNDED:
                 return rnd.choice(arguments.BOUNDED[key])
+            if key in arguments.NEAR and rnd.random() < 0.5:
+                return rnd.choice(arguments.NEAR[key])
             return values.wild(rnd, list(self.slots))
         short = name.split(".", 1)[1] if name.split(".")[0] in ("gguf", "testing", "chat") else name
         for each in (f"{name}.{key}", f"{short}.{key}"):
