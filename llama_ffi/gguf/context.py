@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
-from .._core import binding, check, logs, model_file
+from .._core import binding, check, durable, logs, model_file
 from .._core import text as text_
 from .._core.callbacks import Callback
 from .._core.model_file import Path
@@ -261,11 +261,20 @@ class GgufContext(GgufMetadata):
                     f"{len(missing)} tensors have no data, {missing[0]!r} the first; "
                     f"give them theirs with set_tensor_data, or write with only_meta=True"
                 )
-        with self._handle as context, logs.capture() as lines:
-            written = self._lib.gguf_write_to_file(context, name, only_meta)
-        if not written:
-            said = "; ".join(model_file.words(line) for line in lines[-2:])
-            raise ModelSaveError(f"{os.fsdecode(name)}: {said or 'can not be written'}", log=lines)
+        only_meta = check.truth("only_meta", only_meta)
+        try:
+            # a new file: C would cut the old one short, which a model may have mapped
+            with durable.Replacement(os.fsdecode(name), mode=0o666) as new:
+                with self._handle as context, logs.capture() as lines:
+                    written = self._lib.gguf_write_to_file(context, text_.encode_path(new.part), only_meta)
+                if not written:
+                    said = "; ".join(model_file.words(line) for line in lines[-2:])
+                    raise ModelSaveError(f"{os.fsdecode(name)}: {said or 'can not be written'}", log=lines)
+                new.commit()
+        except OSError as error:
+            if isinstance(error, ModelSaveError):
+                raise
+            raise ModelSaveError(f"{os.fsdecode(name)}: {error.strerror or error}") from error
 
     # --- helpers ---
 
