@@ -82,7 +82,7 @@ def embed(
         kind = pooling or _pooling(loaded)
         rows = list(_pooled(loaded, tokens, kind, n_batch, n_threads))
         result = np.stack(rows) if rows else np.empty((0, loaded.n_embd_out), np.float32)
-    if normalize:
+    if check.truth("normalize", normalize):
         lengths = np.linalg.norm(result.astype(np.float64), axis=1, keepdims=True)
         result = (result / np.where(lengths > 0, lengths, 1)).astype(np.float32)
     return result[0] if single else result

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
+from ._core import check
 from ._core.model_file import Path
 from .errors import UnsupportedError
 from .model_properties import ModelProperties
@@ -78,7 +79,7 @@ class ModelUses(ModelProperties):
         """
         from .chat import replies
 
-        return replies.answer(self._model, messages, bool(stream), options)
+        return replies.answer(self._model, messages, check.truth("stream", stream), options)
 
     def load_lora(self, path: Path) -> LoraAdapter:
         """Load a LoRA adapter for this model; contexts use it by :meth:`Context.set_loras`.

@@ -167,6 +167,7 @@ class ContextSnapshots(ContextAdapters):
         Threads: one call at a time.
         """
         sequence = check.sequence(seq_id, self.n_seq_max)
+        partial, on_device = check.truth("partial", partial), check.truth("on_device", on_device)
         memory = self.memory
         ffi, lib, flags = self._ffi, self._lib, 0
         if partial:
@@ -201,8 +202,8 @@ class ContextSnapshots(ContextAdapters):
             context=ctx if on_device else None,
             seq_id=sequence,
             pos_max=pos_max,
-            partial=bool(partial),
-            on_device=bool(on_device),
+            partial=partial,
+            on_device=on_device,
         )
 
     def restore(self, snapshot: Snapshot, seq_id: SupportsIndex | None = None) -> None:

@@ -38,7 +38,7 @@ def of(ctx: Context) -> dict[str, Any]:
         "state_version": int(active.lib.LLAMA_SESSION_VERSION),
         "arch": model.arch,
         "model": model.desc,
-        "fingerprint": model.fingerprint,
+        "fingerprint": _fingerprint(ctx),
         "n_ctx": ctx.n_ctx,
         "n_seq_max": ctx.n_seq_max,
         "n_stream": ctx.n_seq_max if ctx._limits.separate_streams else 1,
@@ -59,6 +59,13 @@ def check_settled(ctx: Context) -> None:
 def limits(ctx: Context, form: state_payload.Form) -> state_payload.Limits:
     """Return what ``ctx`` can take."""
     return state_payload.Limits(ctx.n_seq_max, ctx.n_ctx_seq if form.n_stream > 1 else ctx.n_ctx)
+
+
+def _fingerprint(ctx: Context) -> str:
+    try:
+        return ctx.model.fingerprint
+    except OSError as error:
+        raise StateError(f"the model's file is gone, so it can't be told from others: {error}") from None
 
 
 def _adapters(ctx: Context) -> dict[str, str]:

@@ -64,7 +64,7 @@ class ThreadPool(Owned):
         _may_use(chosen)
         for cpu in chosen:
             params.cpumask[cpu] = True
-        params.strict_cpu = bool(strict)
+        params.strict_cpu = check.truth("strict", strict)
         params.prio = check.choice("priority", priority, members(active, "ggml_sched_priority"))
         params.poll = check.integer("poll", poll, 0, 100)
         # else C would put the thread that makes the pool on its processors, whether it decodes or not

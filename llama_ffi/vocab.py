@@ -206,6 +206,7 @@ class Vocab(VocabFacts):
 
         Threads: any. Each piece is fetched from C once.
         """
+        special = check.truth("special", special)
         cache = self._pieces if special else self._plain_pieces
         model = self._handle.ptr
         if type(token) is int:  # 1.0 and True have the same hash as 1, and are mistakes

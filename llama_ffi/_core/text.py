@@ -57,11 +57,16 @@ def encode_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes], what:
         raise ArgumentTypeError(
             f"{what} must be a str, bytes or path object, not {type(path).__name__}"
         ) from None
-    data = (
-        native.encode("utf-8", "surrogatepass")
-        if os.name == "nt" and isinstance(native, str)
-        else os.fsencode(native)
-    )
+    try:
+        data = (
+            native.encode("utf-8", "surrogatepass")
+            if os.name == "nt" and isinstance(native, str)
+            else os.fsencode(native)
+        )
+    except UnicodeEncodeError:
+        raise InvalidArgumentError(
+            f"{what} {native!r} holds a character that no file name can have"
+        ) from None
     if b"\0" in data:
         raise InvalidArgumentError(f"{what} holds a NUL: {native!r}")
     if not data:
