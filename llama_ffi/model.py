@@ -159,7 +159,10 @@ class Model(ModelUses):
         """
         active = binding.active()
         lib = active.lib
+        vocab_only = check.truth("vocab_only", vocab_only)
         source = model_source.source(path, offset)
+        if kv_overrides is not None:
+            check.instance("kv_overrides", kv_overrides, Mapping)
         model_file.check_overrides(kv_overrides or {})
         if not vocab_only:  # to look at it is safe
             model_file.check_model(source.name, source.headers(), kv_overrides or {})

@@ -252,3 +252,16 @@ def test_every_error_is_ours_and_python_s() -> None:
     for error in (ModelLoadError, ModelNotFoundError, ModelFileError, ModelPermissionError):
         assert issubclass(error, LlamaError)
         assert issubclass(error, OSError)
+
+
+@pytest.mark.parametrize("wrong", [5, [("a", 1)], "a"])
+def test_overrides_that_are_no_mapping(random_model_path: Path, wrong: object) -> None:
+    with pytest.raises(ArgumentTypeError, match="kv_overrides must be a Mapping"):
+        lf.Model.load(random_model_path, kv_overrides=wrong)  # type: ignore[arg-type]
+
+
+def test_a_flag_that_is_an_array(random_model_path: Path) -> None:
+    import numpy as np
+
+    with pytest.raises(ArgumentTypeError, match="vocab_only must be True or False"):
+        lf.Model.load(random_model_path, vocab_only=np.array([1, 2]))  # type: ignore[arg-type]
