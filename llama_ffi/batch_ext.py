@@ -252,10 +252,7 @@ class BatchExt(Entries):
 
         Threads: one call at a time.
         """
-        with self._handle as batch:
-            place = self._index(index)
-            self._done(self._lib.llama_batch_ext_set_output_logits(batch, place, bool(value)), "set_output")
-            self._outputs[place] = bool(value)
+        self._set_output(self._lib.llama_batch_ext_set_output_logits, index, value)
 
     def set_output_embd(self, index: SupportsIndex, value: bool = True) -> None:
         """Say whether an entry shall have an embedding as output; as :meth:`set_output_logits` so far.
@@ -272,10 +269,14 @@ class BatchExt(Entries):
 
         Threads: one call at a time.
         """
+        self._set_output(self._lib.llama_batch_ext_set_output_embd, index, value)
+
+    def _set_output(self, call: Any, index: SupportsIndex, value: bool) -> None:
+        wanted = check.truth("value", value)
         with self._handle as batch:
             place = self._index(index)
-            self._done(self._lib.llama_batch_ext_set_output_embd(batch, place, bool(value)), "set_output")
-            self._outputs[place] = bool(value)
+            self._done(call(batch, place, wanted), "set_output")
+            self._outputs[place] = wanted
 
     def clear(self) -> None:
         """Forget all entries.
