@@ -144,25 +144,30 @@ def on_terminal(conversation: Conversation) -> int:
     print(f"{harmless(conversation.model.desc)}. /help shows what can be typed; Ctrl-D leaves.")
     while True:
         try:
-            text = read("> ")
-        except EOFError:
-            print()
-            return 0
+            if not turn(conversation):
+                return 0
         except KeyboardInterrupt:
             print("\n(Ctrl-D leaves)")
-            continue
-        if not text.strip():
-            continue
-        if text.startswith("/") and not text.startswith("//"):
-            if not command(conversation, text):
-                return 0
-            continue
-        try:
-            conversation.answer(text[1:] if text.startswith("//") else text)
-        except KeyboardInterrupt:
-            pass  # the answer ends here; the conversation goes on
         except LlamaError as error:
             print(f"error: {one_line(str(error))}", file=sys.stderr)
+
+
+def turn(conversation: Conversation) -> bool:
+    """Read a message and answer it, or do the command that it is; return whether the conversation goes on."""
+    try:
+        text = read("> ")
+    except EOFError:
+        print()
+        return False
+    if not text.strip():
+        return True
+    if text.startswith("/") and not text.startswith("//"):
+        return command(conversation, text)
+    try:
+        conversation.answer(text[1:] if text.startswith("//") else text)
+    except KeyboardInterrupt:
+        pass  # the answer ends here; the conversation goes on
+    return True
 
 
 def read(prompt: str) -> str:
