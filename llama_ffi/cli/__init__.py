@@ -80,17 +80,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a full disk or a closed pipe is still an error we can report
         return status
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends the process at once
-        end_line()
-        discard_output()
-        return INTERRUPTED
+        return interrupted()
     except BrokenPipeError:
         discard_output()
         return BROKEN_PIPE
     except Exception as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            return (
+                interrupted()
+            )  # Python before 3.12 wraps what is raised while a class is made, as imports do
         flush_or_discard()
         report(error)
         return FAILED
+
+
+def interrupted() -> int:
+    """End the output after Ctrl-C and return the exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends the process at once
+    end_line()
+    discard_output()
+    return INTERRUPTED
 
 
 def dispatch(argv: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .sampling import add_computing, add_model, add_sampling, sampling
-from .text import harmless, one_line
+from .text import harmless, one_line, utf8
 
 if TYPE_CHECKING:
     from llama_ffi import ChatSession
@@ -84,7 +84,7 @@ class Conversation:
         # what is wrong with a template shows now, not after the first question
         llama_ffi.chat.apply_template(model, [{"role": "user", "content": "hi"}], template=template)
         self.last: Any = None
-        self.session = self.begin(args.system)
+        self.session = self.begin(args.system and utf8(args.system, "--system"))
 
     def begin(self, system: str | None) -> ChatSession:
         import llama_ffi

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from .text import utf8
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("texts", nargs="+", metavar="TEXT", help="a text; with --rerank a document")
@@ -21,15 +23,14 @@ def run(args: argparse.Namespace) -> int:
     import llama_ffi
 
     options = {"n_batch": args.batch_size, "n_threads": args.threads}
+    texts = [utf8(text, f"text {number}") for number, text in enumerate(args.texts, 1)]
     if args.rerank is not None:
-        for each in llama_ffi.rerank(args.model, args.rerank, args.texts, **options):
-            print(
-                json.dumps({"score": each.score, "document": args.texts[each.document]}, ensure_ascii=False)
-            )
+        for each in llama_ffi.rerank(args.model, utf8(args.rerank, "the query"), texts, **options):
+            print(json.dumps({"score": each.score, "document": texts[each.document]}, ensure_ascii=False))
         return 0
     vectors = llama_ffi.embed(
         args.model,
-        args.texts,
+        texts,
         pooling=args.pooling,
         normalize=not args.no_normalize,
         truncate=args.truncate,

@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from .sampling import add_computing, add_model, add_sampling, sampling
-from .text import check_utf8
+from .text import utf8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import llama_ffi
 
-    prompt = args.text if args.text is not None else args.prompt or ""
-    check_utf8(prompt, "the prompt")
+    prompt = utf8(args.text if args.text is not None else args.prompt or "", "the prompt")
     pieces = llama_ffi.generate(
         prompt,
         model=llama_ffi.tiny_model_path() if args.model is None else args.model,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     import llama_ffi
 
     if args.prompt is not None:
-        text = args.prompt.encode("utf-8", "surrogateescape")
+        text = os.fsencode(args.prompt)
     elif args.file == "-":
         text = sys.stdin.buffer.read()
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 
 def printable(text: str) -> str:
     """Return `text` with everything escaped that a terminal would obey: it may be a stranger's metadata."""
@@ -33,16 +35,18 @@ def size(n_bytes: int) -> str:
     return f"{value:.1f} TiB"
 
 
-def check_utf8(text: str, what: str) -> None:
-    """Raise unless an argument of the command line was UTF-8; Python keeps other bytes as lone surrogates."""
+def utf8(text: str, what: str) -> str:
+    """Return what an argument's bytes are in UTF-8, whatever the locale; raise unless they are."""
     try:
-        text.encode()
-    except UnicodeEncodeError as error:
+        raw = os.fsencode(text)
+    except UnicodeEncodeError:
+        raw = text.encode("utf-8", "surrogatepass")  # from a caller of `main`
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
         from llama_ffi.errors import InvalidArgumentError
 
-        code = ord(text[error.start])
-        found = f"the byte 0x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"U+{code:04X}"
-        place = len(text[: error.start].encode(errors="surrogateescape"))
         raise InvalidArgumentError(
-            f"{what} isn't UTF-8: {found} at byte {place}; convert it, with iconv for example"
+            f"{what} isn't UTF-8: the byte 0x{raw[error.start]:02x} at byte {error.start}; "
+            "convert it, with iconv for example"
         ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from .sampling import add_model
@@ -47,13 +48,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def read(args: argparse.Namespace) -> str | bytes:
-    """Return the text; bytes where they come from outside, as they may be no UTF-8."""
+def read(args: argparse.Namespace) -> bytes:
+    """Return the text as bytes: what comes from outside may be no UTF-8."""
     if args.file is not None:
         with open(args.file, "rb") as file:
             return file.read()
     given: str | None = args.text if args.text is not None else args.prompt
-    return sys.stdin.buffer.read() if given is None else given
+    return sys.stdin.buffer.read() if given is None else os.fsencode(given)
 
 
 def parse_ids(text: str) -> list[int]:

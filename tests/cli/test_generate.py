@@ -110,7 +110,11 @@ def test_it_never_imports_numpy() -> None:
 
 
 def test_it_needs_no_utf8_terminal(llama: Run) -> None:
-    ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    assert (
+        llama("tokenize", "Grüße", "--ids", env=ascii_only).stdout
+        == llama("tokenize", "Grüße", "--ids").stdout
+    )
     done = llama("generate", "Grüße 😀", "-n", "4", "--seed", "1", env=ascii_only)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Gr??e ?")

@@ -102,3 +102,19 @@ def test_on_a_terminal() -> None:
     assert os.waitstatus_to_exitcode(status) in (0, 130)
     assert b"Traceback" not in seen
     assert seen.endswith(b"\n")
+
+
+def test_while_a_class_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python before 3.12 wraps what `__set_name__` raises, and an import may meet Ctrl-C there."""
+    from llama_ffi import cli
+
+    def importing(argv: object) -> int:
+        raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
+
+    monkeypatch.setattr(cli, "dispatch", importing)
+    monkeypatch.setattr(cli, "discard_output", lambda: None)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert cli.main([]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
