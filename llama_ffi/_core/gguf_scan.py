@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import GgufError
 from . import gguf_types as types
@@ -85,6 +85,14 @@ class Header(NamedTuple):
     """of the file"""
 
 
+class Readable(Protocol):
+    """Anything whose bytes can be had by their place."""
+
+    def seek(self, position: int, /) -> object: ...
+
+    def read(self, length: int, /) -> bytes: ...
+
+
 class Scanner:
     """A window that slides over a file.
 
@@ -93,7 +101,7 @@ class Scanner:
         size: of the file in bytes.
     """
 
-    def __init__(self, file: IO[bytes], size: int) -> None:
+    def __init__(self, file: Readable, size: int) -> None:
         self.file = file
         self.size = size
         self.at = 0
@@ -241,7 +249,9 @@ class Scanner:
                 self.skip_array(*self.array_head(inner), inner, depth + 1)
 
 
-def scan(file: IO[bytes], size: int, sizes: Sizes | None = None, *, nested: bool = False) -> Header:
+def scan(
+    file: Readable, size: int, sizes: Sizes | None = None, *, nested: bool = False, header_only: bool = False
+) -> Header:
     """Return what the header says, or raise the first thing that is wrong with it.
 
     Arguments:
@@ -249,6 +259,7 @@ def scan(file: IO[bytes], size: int, sizes: Sizes | None = None, *, nested: bool
         size: of the file in bytes.
         sizes: what is known about tensor types; None: their sizes are not looked at.
         nested: take arrays of arrays, which llama.cpp refuses.
+        header_only: the file may end before its data does: only what is said about it is wanted.
 
     Raises:
         GgufError: with the offset and the value.
@@ -261,12 +272,13 @@ def scan(file: IO[bytes], size: int, sizes: Sizes | None = None, *, nested: bool
     info_end = data = window.at
     if tensors:
         data = -(-info_end // alignment) * alignment
-        if data > size:
+        end = 2**63 if header_only else size
+        if data > end:
             raise GgufError(
                 f"cut off: the tensors' data would begin at byte {data}; the file ends at {size}", offset=data
             )
         if sizes is not None:
-            _check_data(tensors, sizes, data, alignment, size)
+            _check_data(tensors, sizes, data, alignment, end)
     return Header(version, alignment, entries, values, tensors, info_end, data, size)
 
 

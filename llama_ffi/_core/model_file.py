@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from ..errors import (
     GgufError,
@@ -59,19 +59,33 @@ def look_into(name: str, file: IO[bytes], start: int) -> Header:
     """Check what begins at byte ``start`` of an open file; as :func:`look_at`."""
     try:
         size = os.fstat(file.fileno()).st_size - start
-        shifted = _Shifted(file, start)
-        head = shifted.read(24)
-        if not head:
-            raise ModelFileError(f"{name}: {'the file is empty' if start == 0 else 'it ends there'}")
-        if head[:4] != b"GGUF":
-            raise ModelFileError(f"{name}: not a GGUF file: {kind_of(head)}")
-        return gguf_scan.scan(cast("IO[bytes]", shifted), size, gguf_types.tensor_type)
-    except GgufError as error:
-        raise ModelFileError(f"{name}: {error}") from error
+        empty = "the file is empty" if start == 0 else "it ends there"
+        return look_through(name, _Shifted(file, start), size, empty)
     except OSError as error:
         if isinstance(error, ModelLoadError):
             raise
         raise ModelLoadError(f"{name}: {error.strerror or error}") from error
+
+
+def look_through(
+    name: str,
+    file: gguf_scan.Readable,
+    size: int,
+    empty: str = "the file is empty",
+    *,
+    header_only: bool = False,
+) -> Header:
+    """Check ``size`` bytes of anything with ``seek`` and ``read``; as :func:`look_at`."""
+    file.seek(0)
+    head = file.read(24)
+    if not head:
+        raise ModelFileError(f"{name}: {empty}")
+    if head[:4] != b"GGUF":
+        raise ModelFileError(f"{name}: not a GGUF file: {kind_of(head)}")
+    try:
+        return gguf_scan.scan(file, size, gguf_types.tensor_type, header_only=header_only)
+    except GgufError as error:
+        raise ModelFileError(f"{name}: {error}") from error
 
 
 def check_model(name: str, headers: Sequence[Header], overrides: Mapping[str, object]) -> None:

@@ -16,6 +16,7 @@ import time
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import StateMismatchError, StateStoreError
 
@@ -48,6 +49,10 @@ CREATE INDEX block_state ON block (state);
 CREATE INDEX state_used ON state (used);
 """
 _COLUMNS = "owner, name, file, size, sha256, fingerprint, kind, created, used"
+
+
+_TYPES: dict[str, type] = dict.fromkeys(_COLUMNS.split(", "), str)
+_TYPES |= {"size": int, "created": float, "used": float}
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,8 @@ class Registry:
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA synchronous = FULL")
             yield db
-        except sqlite3.Error as error:
+        # A damaged file's own words need not be UTF-8.
+        except (sqlite3.Error, UnicodeError) as error:
             raise StateStoreError(f"the store's registry {self.path!r}: {error}") from error
         finally:
             db.close()
@@ -127,7 +133,7 @@ class Registry:
                 "INSERT INTO block (state, number, hash) VALUES (?, ?, ?)",
                 [(cursor.lastrowid, *each) for each in chain(state.fingerprint, ids)],
             )
-            return None if old is None else str(old[0])
+            return None if old is None else _file(old[0])
 
     def get(self, owner: str, name: str, *, touch: bool = False) -> StoredState | None:
         """Return a state, None if there is none; ``touch``: it is used now."""
@@ -139,14 +145,14 @@ class Registry:
             row = db.execute(
                 f"SELECT {_COLUMNS} FROM state WHERE owner = ? AND name = ?", (owner, name)
             ).fetchone()
-            return None if row is None else StoredState(*row)
+            return None if row is None else _state(row)
 
     def states(self, owner: str | None = None) -> list[StoredState]:
         """Return all states of an owner, or of all, by owner and name."""
         with self._connected() as db:
             where, values = ("", ()) if owner is None else ("WHERE owner = ?", (owner,))
             rows = db.execute(f"SELECT {_COLUMNS} FROM state {where} ORDER BY owner, name", values)
-            return [StoredState(*row) for row in rows]
+            return [_state(row) for row in rows]
 
     def remove(self, owner: str, name: str) -> str | None:
         """Take a state out; return its file, None if there is no such state."""
@@ -154,7 +160,7 @@ class Registry:
             row = db.execute(
                 "DELETE FROM state WHERE owner = ? AND name = ? RETURNING file", (owner, name)
             ).fetchone()
-            return None if row is None else str(row[0])
+            return None if row is None else _file(row[0])
 
     def copy(self, owner: str, name: str, state: StoredState) -> str | None:
         """Enter ``state``, a copy of another one, with that one's tokens; return the file it replaces."""
@@ -162,7 +168,7 @@ class Registry:
             row = db.execute(
                 "SELECT tokens FROM state WHERE owner = ? AND name = ?", (owner, name)
             ).fetchone()
-        return self.put(state, array("i", row[0] if row else b""))
+        return self.put(state, _tokens(row[0] if row else b""))
 
     def evict(self, owner: str | None, most: int, spare: str) -> list[StoredState]:
         """Take out the states that were not used for longest until the rest has at most ``most`` bytes.
@@ -176,11 +182,11 @@ class Registry:
         with self._connected() as db, _writing(db):
             where, values = ("", ()) if owner is None else ("WHERE owner = ?", (owner,))
             rows = db.execute(f"SELECT {_COLUMNS} FROM state {where} ORDER BY used", values).fetchall()
-            total = sum(row[3] for row in rows)
-            for row in rows:
+            states = [_state(row) for row in rows]
+            total = sum(state.size for state in states)
+            for state in states:
                 if total <= most:
                     break
-                state = StoredState(*row)
                 if state.file != spare:
                     db.execute("DELETE FROM state WHERE file = ?", (state.file,))
                     gone.append(state)
@@ -211,9 +217,9 @@ class Registry:
                     rows = found
                     break
             for *columns, blob in rows:
-                count = common(ids, array("i", blob))
+                count = common(ids, _tokens(blob))
                 if count and (best is None or count > best[1]):
-                    best = StoredState(*columns), count
+                    best = _state(columns), count
             return best
 
     def unknown_files(self, names: set[str]) -> set[str]:
@@ -253,6 +259,30 @@ def _writing(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("COMMIT")
 
 
+def _state(row: Sequence[Any]) -> StoredState:
+    """Return a row as a state; raise StateStoreError if nothing that put() has entered looks like it."""
+    for value, (name, kind) in zip(row, _TYPES.items(), strict=True):
+        if type(value) is not kind:
+            raise StateStoreError(f"the store's registry is damaged: the {name} of a state is {value!r}")
+    _file(row[2])
+    if row[3] < 0:
+        raise StateStoreError(f"the store's registry is damaged: a state of {row[3]} bytes")
+    return StoredState(*row)
+
+
+def _file(name: object) -> str:
+    """Return the name of a state's file, which nobody can have led out of the store's folder."""
+    if not isinstance(name, str) or not is_file_name(name):
+        raise StateStoreError(f"the store's registry is damaged: no file of a state is called {name!r}")
+    return name
+
+
+def _tokens(blob: object) -> array[int]:
+    if not isinstance(blob, bytes) or len(blob) % 4:
+        raise StateStoreError("the store's registry is damaged: a state's tokens are no whole numbers")
+    return array("i", blob)
+
+
 def _row(state: StoredState) -> tuple[str | int | float, ...]:
     return (
         state.owner,
@@ -269,4 +299,5 @@ def _row(state: StoredState) -> tuple[str | int | float, ...]:
 
 def is_file_name(name: str) -> bool:
     """Return whether a file of the store's folder is a state's."""
-    return name.endswith(".state") and os.path.basename(name) == name and not name.startswith(".")
+    whole = os.path.basename(name) == name and "\0" not in name
+    return whole and name.endswith(".state") and not name.startswith(".")

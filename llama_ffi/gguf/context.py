@@ -87,6 +87,7 @@ class GgufContext(GgufMetadata):
             buffer = ffi.from_buffer(data)
         except TypeError:
             raise ArgumentTypeError(f"data must be bytes, not {type(data).__name__}") from None
+        model_file.look_through("the bytes", _Part(ffi.buffer(buffer)), len(buffer), header_only=True)
         return cls._read(
             "the bytes", lambda lib, params: lib.gguf_init_from_buffer(buffer, len(buffer), params)
         )
@@ -106,13 +107,18 @@ class GgufContext(GgufMetadata):
         if not hasattr(file, "seek") or not hasattr(file, "read"):
             raise ArgumentTypeError(f"file must be an open file, not {type(file).__name__}")
         size = file.seek(0, os.SEEK_END)
+        if not isinstance(size, int):
+            raise ArgumentTypeError(f"file.seek must return a position, not {type(size).__name__}")
+        name = str(getattr(file, "name", "the file"))
+        checked = _Checked(file)
+        model_file.look_through(name, checked, size, header_only=True)
         ffi = binding.active().ffi
 
         def read(_user_data: Any, output: Any, offset: int, length: int) -> int:
-            file.seek(offset)
-            data = file.read(length)
-            ffi.memmove(output, data, min(len(data), length))
-            return min(len(data), length)
+            checked.seek(offset)
+            data = checked.read(length)
+            ffi.memmove(output, data, len(data))
+            return len(data)
 
         callback = Callback(ffi, "gguf_reader_callback_t", read, 0)
 
@@ -123,7 +129,7 @@ class GgufContext(GgufMetadata):
             callback.reraise()
             return pointer
 
-        return cls._read(str(getattr(file, "name", "the file")), call)
+        return cls._read(name, call)
 
     @classmethod
     def _read(cls, name: str, call: Callable[[Any, Any], Any]) -> GgufContext:
@@ -297,3 +303,33 @@ class GgufContext(GgufMetadata):
             raise InvalidArgumentError(f"tensor {name!r} needs {size} bytes of data, not {len(buffer)}")
         self._lib.gguf_set_tensor_data(context, text_.encode_c(name), buffer)
         self._data[name] = buffer
+
+
+class _Part:
+    """A file in memory that isn't copied."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+        self._at = 0
+
+    def seek(self, position: int) -> None:
+        self._at = position
+
+    def read(self, length: int) -> bytes:
+        return bytes(self._data[self._at : self._at + length])
+
+
+class _Checked:
+    """A file of the caller's, whose ``read`` may return anything."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def seek(self, position: int) -> None:
+        self._file.seek(position)
+
+    def read(self, length: int) -> bytes:
+        data = self._file.read(length)
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise ArgumentTypeError(f"file.read must return bytes, not {type(data).__name__}")
+        return bytes(data[:length])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +241,45 @@ def test_what_is_no_gguf(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="the wire is cut"):
         GgufContext.from_file_object(Broken(b"GGUF" + bytes(40)))
+
+
+@pytest.mark.parametrize(
+    "how", [GgufContext.from_bytes, lambda data: GgufContext.from_file_object(io.BytesIO(data))]
+)
+def test_bytes_and_files_are_looked_at_before_c_sees_them(
+    gguf: GgufContext, how: Callable[[bytes], GgufContext]
+) -> None:
+    gguf.set("general.alignment", Typed(32, "u32"))
+    head = gguf.to_bytes()
+    at = head.index(b"general.alignment") + len("general.alignment") + 4
+    for changed, words in (
+        (head[:at] + bytes(4) + head[at + 4 :], "general.alignment is 0"),
+        (head[:8] + (2**62).to_bytes(8, "little") + head[16:], "announces 4611686018427387904 tensors"),
+        (head[: len(head) // 2], "damaged or cut off"),
+        (b"", "is empty"),
+    ):
+        with pytest.raises(errors.ModelFileError, match=words) as caught:
+            how(changed)
+        assert not caught.value.log
+
+
+def test_files_that_give_anything_else() -> None:
+    class Texts(io.StringIO):
+        name = "texts"
+
+    with pytest.raises(errors.ArgumentTypeError, match=r"file\.read must return bytes, not str"):
+        GgufContext.from_file_object(Texts("GGUF"))  # type: ignore[arg-type]
+
+    class Nowhere(io.BytesIO):
+        def seek(self, *_: int) -> None:  # type: ignore[override]
+            return None
+
+    with pytest.raises(errors.ArgumentTypeError, match="must return a position, not NoneType"):
+        GgufContext.from_file_object(Nowhere(b"GGUF"))
+
+    class TooMuch(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(size) + bytes(100_000)
+
+    with GgufContext({"a": 1}) as made, GgufContext.from_file_object(TooMuch(made.to_bytes())) as read:
+        assert read["a"] == 1

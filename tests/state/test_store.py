@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +288,47 @@ def test_a_damaged_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StateStoreError, match="can't be made"):
         lf.StateStore(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("file", "../../outside.state"),
+        ("file", "/etc/hostname"),
+        ("file", "a\0.state"),
+        ("file", 7),
+        ("size", "many"),
+        ("size", -1),
+        ("created", b"now"),
+        ("tokens", b"abc"),
+        ("tokens", "abcd"),
+        ("fingerprint", b"\xff"),
+    ],
+)
+def test_a_changed_registry(
+    model: lf.Model, store: lf.StateStore, session: lf.Session, tmp_path: Path, column: str, value: object
+) -> None:
+    """Nothing in it leads out of the folder, and what can't be is an error of ours."""
+    outside = tmp_path / "outside.state"
+    outside.write_bytes(b"somebody else's")
+    store.put("a", session)
+    with sqlite3.connect(os.path.join(store.folder, "registry.sqlite")) as db:
+        db.execute(f"UPDATE state SET {column} = ?", (value,))
+        db.execute("DELETE FROM block")
+    db.close()
+    calls: list[Callable[[], object]] = []
+    if column != "fingerprint":  # of another model, then
+        calls.append(lambda: store.find(session.tokens, model))
+    if column != "tokens":
+        calls += [store.list, lambda: store.info("a"), lambda: store.export("a"), lambda: store.verify("a")]
+        calls.append(lambda: store.copy("a", "b"))
+    for call in calls:
+        with pytest.raises(StateStoreError, match="registry is damaged"):
+            call()
+    if column == "file":
+        with pytest.raises(StateStoreError, match="registry is damaged"):
+            store.remove("a")
+    assert outside.read_bytes() == b"somebody else's"
 
 
 def test_a_lost_or_changed_file(store: lf.StateStore, session: lf.Session) -> None:

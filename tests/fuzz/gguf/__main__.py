@@ -47,7 +47,7 @@ def main() -> int:
 
 class Campaign:
     def __init__(self, folder: Path, args: argparse.Namespace) -> None:
-        from tests.fuzz.gguf import bases, mutate
+        from tests.fuzz.gguf import bases, systematic
 
         self.args = args
         self.folder = folder
@@ -57,7 +57,7 @@ class Campaign:
         if args.bases:
             made = {name: path for name, path in made.items() if name in args.bases.split(",")}
         if args.systematic:
-            args.count = min(args.count, len(mutate.systematic(made)) - args.first)
+            args.count = min(args.count, len(systematic.systematic(made)) - args.first)
         self.lock = threading.Lock()
         self.ended: Counter[str] = Counter()
         self.by_base: Counter[tuple[str, str]] = Counter()

@@ -20,7 +20,8 @@ from typing import Any
 
 import llama_ffi as lf
 from llama_ffi import errors
-from tests.fuzz.gguf.mutate import case, systematic, systematic_case
+from tests.fuzz.gguf.mutate import case
+from tests.fuzz.gguf.systematic import systematic, systematic_case
 
 MEMORY = 3 << 30
 

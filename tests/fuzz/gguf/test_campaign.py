@@ -15,7 +15,8 @@ import llama_ffi as lf
 from llama_ffi._core import gguf_types as types
 from llama_ffi.errors import InvalidArgumentError, ModelFileError
 from tests.fuzz.gguf import bases as bases_
-from tests.fuzz.gguf.mutate import File, systematic, systematic_case
+from tests.fuzz.gguf.file import File
+from tests.fuzz.gguf.systematic import systematic, systematic_case
 
 pytestmark = [pytest.mark.native, pytest.mark.skipif(os.name == "nt", reason="limits of POSIX processes")]
 
