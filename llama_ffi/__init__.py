@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._core.store_registry import StoredState
     from ._core.text import Utf8Decoder
     from .adapter import LoraAdapter, read_control_vector
+    from .backend_files import BackendModule, backend_modules
     from .backends import (
         Backend,
         BufferType,
@@ -80,6 +81,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Backend": "backends",
+    "BackendModule": "backend_files",
     "Batch": "batch",
     "BatchExt": "batch_ext",
     "Candidates": "sampler.candidates",
@@ -127,6 +129,7 @@ _HOME = {
     "Vocab": "vocab",
     "ask": "chat",
     "available_backends": "backends",
+    "backend_modules": "backend_files",
     "bindings_folder": "paths",
     "devices": "backends",
     "diagnose": "diagnosis",
@@ -155,6 +158,7 @@ _MODULES = frozenset({"chat", "gguf", "log", "raw", "splits", "testing"})
 
 __all__ = [
     "Backend",
+    "BackendModule",
     "Batch",
     "BatchExt",
     "Candidates",
@@ -204,6 +208,7 @@ __all__ = [
     "__version__",
     "ask",
     "available_backends",
+    "backend_modules",
     "bindings_folder",
     "chat",
     "devices",

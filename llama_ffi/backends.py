@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ._core import binding, check
+from ._core import back_ends, binding, check
 from ._core import text as text_
 from ._core.runtime import LibraryInfo
 from .errors import BackendError, MissingFieldError
@@ -146,7 +146,7 @@ class Device(_Lasting):
         pointer = active.lib.ggml_backend_dev_by_name(text_.encode_c(name, "name"))
         if pointer == active.NULL:
             known = ", ".join(device.name for device in devices())
-            raise BackendError(f"no device named {name!r}; there are: {known}")
+            raise BackendError(f"no device named {name!r}; there are: {known}{_unused(active)}")
         return cls(pointer)
 
     @property
@@ -197,6 +197,14 @@ class Device(_Lasting):
     def backend(self) -> str:
         """Return the name of the back end that drives it. C: ggml_backend_dev_backend_reg"""
         return Backend(self._lib.ggml_backend_dev_backend_reg(self.ptr)).name
+
+    @property
+    def module(self) -> Path | None:
+        """Return the file of the back end that drives it, None if this library doesn't tell.
+
+        C: ggml_backend_dev_backend_reg
+        """
+        return Backend(self._lib.ggml_backend_dev_backend_reg(self.ptr)).module
 
     @property
     def memory(self) -> DeviceMemory:
@@ -299,7 +307,8 @@ class Backend(_Lasting):
         active = binding.active()
         pointer = active.lib.ggml_backend_reg_by_name(text_.encode_c(name, "name"))
         if pointer == active.NULL:
-            raise BackendError(f"no back end named {name!r}; there are: {', '.join(available_backends())}")
+            known = ", ".join(available_backends())
+            raise BackendError(f"no back end named {name!r}; there are: {known}{_unused(active)}")
         return cls(pointer)
 
     @property
@@ -316,6 +325,19 @@ class Backend(_Lasting):
         lib = self._lib
         count = lib.ggml_backend_reg_dev_count(self.ptr)
         return [Device(lib.ggml_backend_reg_dev_get(self.ptr, index)) for index in range(count)]
+
+    @property
+    def module(self) -> Path | None:
+        """Return the file that it was loaded from, a module's or a linked library's; None if unknown.
+
+        Like C's path in ggml_backend_load
+        """
+        info = binding.active().info
+        address = int(self._ffi.cast("uintptr_t", self.ptr))
+        for outcome in info.modules:
+            if outcome.registry == address:
+                return outcome.module.path
+        return info.libraries.files.get(f"ggml-{self.name.lower()}")
 
     @property
     def features(self) -> Mapping[str, str]:
@@ -346,6 +368,13 @@ class Backend(_Lasting):
         check.instance("name", name, str)
         address = self._lib.ggml_backend_reg_get_proc_address(self.ptr, text_.encode_c(name, "name"))
         return None if address == self._ffi.NULL else address
+
+
+def _unused(active: Any) -> str:
+    """Return which back ends are installed and couldn't be loaded, for an error about a missing name."""
+    unused = [each for each in active.info.modules if each.cure and not each.registry]
+    said = "; ".join(f"{each.module.name}: {back_ends.describe(each)}" for each in unused)
+    return f". Not loaded are {said}" if said else ""
 
 
 def devices() -> list[Device]:

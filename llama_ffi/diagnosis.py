@@ -6,18 +6,23 @@ wrong in a topic is its finding.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from ._core import binding, proof
-from .backends import devices
+from .backend_files import BackendModule, backend_modules, no_device
+from .backends import Device, devices
 from .errors import (
     AbiMismatchError,
+    BackendLoadError,
     BindingsNotFoundError,
     ForeignGgmlError,
     LibraryLoadError,
@@ -31,6 +36,7 @@ OK, NOTE, BAD = "ok", "note", "bad"
 CURES: dict[type[LlamaError], str] = {
     LibraryNotFoundError: "correct or unset LLAMA_FFI_LIB; if it isn't set, install a wheel that carries the "
     "library, or run `pip install .` in a checkout",
+    BackendLoadError: "unset LLAMA_FFI_BACKEND, or do what the message says",
     LibraryLoadError: "reinstall, or let LLAMA_FFI_LIB name a libllama that this system can load",
     ForeignGgmlError: "import llama_ffi before the other package, or run the two in separate processes",
     BindingsNotFoundError: "unset LLAMA_FFI_BINDINGS, or make the bindings again with `llama-ffi bind`",
@@ -38,6 +44,10 @@ CURES: dict[type[LlamaError], str] = {
     "`llama-ffi bind --include DIR --lib PATH --name mine`, then LLAMA_FFI_BINDINGS=mine",
 }
 """What to do about an error of loading; the first class that fits."""
+
+
+_CUDA_13_DRIVER = 580
+"""The first driver that runs programs built with CUDA 13."""
 
 
 class Finding(NamedTuple):
@@ -178,10 +188,91 @@ def _functions() -> Iterator[Finding]:
         )
 
 
+def _back_ends() -> Iterator[Finding]:
+    modules = backend_modules()
+    linked = [module for module in modules if module.found_via == "linked in"]
+    if linked:
+        files = tuple(f"{module.name}: {module.path}" for module in linked)
+        yield Finding("back ends", OK, f"{', '.join(each.name for each in linked)}: linked in", details=files)
+    for module in modules:
+        if module not in linked and (module.loaded or module.cure):
+            others = (each for each in modules if each.name == module.name and not each.loaded)
+            unused = tuple(f"{each.path.name}: {each.problem}" for each in others if not each.cure)
+            yield _back_end(module, unused if module.loaded else ())
+
+
+def _back_end(module: BackendModule, unused: tuple[str, ...]) -> Finding:
+    topic, what = "back end", f"{module.name}: {module.path} (found via {module.found_via})"
+    if not module.loaded:
+        said = module.problem.removeprefix(f"{module.path}: ")
+        return Finding(topic, BAD, f"{what} is not used: {said}", module.cure)
+    if module.sha256 and module.sha256 != _digest(module.path):
+        again = (
+            f'`pip install --force-reinstall "llama-ffi[{module.name}]"`, or `llama-ffi build {module.name}`'
+        )
+        return Finding(
+            topic, BAD, f"{what} isn't what was built: its SHA-256 differs from its manifest's", again
+        )
+    if not module.devices and no_device(module.name):
+        return Finding(topic, NOTE, f"{what} finds no device", no_device(module.name), unused)
+    names = f", with {', '.join(module.devices)}" if module.devices else ""
+    return Finding(topic, OK, f"{what}{names}", details=unused)
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _hardware(root: str = "/") -> Iterator[Finding]:
+    """Look for GPUs that no back end uses, by what their drivers show (on Linux)."""
+    used = {device.backend.lower() for device in devices() if device.type in ("GPU", "IGPU")}
+    if used:
+        return
+    driver = _first_line(os.path.join(root, "proc/driver/nvidia/version"))
+    if driver is not None:
+        version = re.search(r"\b(\d{3})\.\d+", driver)
+        extra = "cuda12" if version and int(version[1]) < _CUDA_13_DRIVER else "cuda13"
+        text = f"an NVIDIA GPU (driver {version[0] if version else 'unknown'}) that no back end uses"
+        yield Finding(
+            "hardware", NOTE, text, f'`pip install "llama-ffi[{extra}]"`, or `llama-ffi build {extra}`'
+        )
+        return
+    try:
+        nodes = sorted(os.listdir(os.path.join(root, "dev/dri")))
+    except OSError:
+        nodes = []
+    render = [node for node in nodes if node.startswith("renderD")]
+    if render:
+        text = f"a GPU (/dev/dri/{render[0]}) that no back end uses"
+        rocm = (
+            "; for AMD's ROCm: `llama-ffi build hip`" if os.path.exists(os.path.join(root, "dev/kfd")) else ""
+        )
+        cure = f'`pip install "llama-ffi[vulkan]"`, or `llama-ffi build vulkan`{rocm}'
+        yield Finding("hardware", NOTE, text, cure)
+
+
+def _first_line(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.readline().strip()
+    except OSError:
+        return None
+
+
 def _devices() -> Iterator[Finding]:
     found = devices()
     names = ", ".join(f"{each.name} ({each.description})" for each in found)
-    yield Finding("devices", OK if found else BAD, names or "none: not even the CPU can compute")
+    details = tuple(_device(each) for each in found)
+    yield Finding("devices", OK if found else BAD, names or "none: not even the CPU can compute", "", details)
+
+
+def _device(device: Device) -> str:
+    free, total = (f"{size / 2**30:,.1f} GiB" for size in device.memory)
+    return f"{device.name}: {device.type} of {device.backend}, {free} of {total} free"
 
 
 def _model() -> Iterator[Finding]:
@@ -204,7 +295,9 @@ TOPICS: list[Callable[[], Iterator[Finding]]] = [
     _verification,
     _guard,
     _functions,
+    _back_ends,
     _devices,
+    _hardware,
     _model,
 ]
 """What is looked at, in this order."""

@@ -76,6 +76,10 @@ class BackendError(LlamaError, RuntimeError):
     """A back end or device that was asked for by name is not available."""
 
 
+class BackendLoadError(BackendError, LibraryLoadError):
+    """A back end that ``LLAMA_FFI_BACKEND`` names can't be used; the message says why and what to do."""
+
+
 # --- handles ---------------------------------------------------------------------------------------
 
 

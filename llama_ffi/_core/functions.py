@@ -66,6 +66,10 @@ class Functions:
         """Tell whether function ``name`` is declared and in one of the libraries."""
         return name in self._home and self.where(name) is not None
 
+    def in_module(self, name: str) -> bool:
+        """Tell whether function ``name`` is in a back-end module that was opened at run time."""
+        return bool(self._opened.adopted) and self.where(name) in self._opened.adopted
+
     def library_of(self, name: str) -> str:
         """Return the file in which function ``name`` is or, by the headers, should be."""
         files = self._opened.set.files

@@ -124,7 +124,8 @@ class GuardedFunctions:
         if name.startswith("__"):
             raise AttributeError(name)
         value = getattr(self._functions, name)
-        if callable(value):
+        # the guard can't be linked against what is opened at run time
+        if callable(value) and not self._functions.in_module(name):
             value = self._guard.wrap(self._ffi, name, value)
         setattr(self, name, value)
         return value

@@ -178,6 +178,11 @@ def since(mark: int) -> list[str]:
     return [line for number, line in local.recent if number > mark]
 
 
+def warn(text: str) -> None:
+    """Log a line of our own as a warning."""
+    _line(next((level for level, number in _levels.items() if number == _NUMBERS["WARN"]), 0), text)
+
+
 def add_sink(sink: Sink) -> None:
     """Hand every line to ``sink(logging level, text)`` as well."""
     _sinks.append(sink)

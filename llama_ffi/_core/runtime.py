@@ -3,8 +3,8 @@
 1. Find and open the libraries; refuse a ggml that would take our symbols.
 2. Prove that they match the bindings.
 3. The log callback, before anything can print.
-4. The CPU back end. With *no* back end registered, ``llama_backend_init`` and others search the current
-   folder for libraries and run what they find, so it must be there before any of them is called.
+4. The back ends, the CPU included. With *no* back end registered, ``llama_backend_init`` and others search
+   the current folder for libraries and run what they find, so one must be there before they are called.
 5. ``llama_backend_init``.
 
 At exit: stop running calls, free what is idle, leave the rest, and let C log into the void.
@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 
 from .._lib import bindings as bindings_
 from .._lib import load, search, verify
-from ..errors import LibraryLoadError
-from . import binding, handle, logs, record
+from . import back_ends, binding, handle, logs, record
 from .functions import Functions
 from .guard import Guard, GuardedFunctions, open_guard
 
@@ -44,6 +43,8 @@ class LibraryInfo(NamedTuple):
     """how it was proven to match the bindings"""
     bindings: str
     """"pinned", or the name of the bindings that are used"""
+    modules: tuple[back_ends.Outcome, ...] = ()
+    """the back-end modules that were found; :func:`llama_ffi.backend_modules` has them in words"""
 
 
 def start(library: str | os.PathLike[str] | None, bindings: str | os.PathLike[str] | None) -> binding.Binding:
@@ -76,13 +77,14 @@ def start(library: str | os.PathLike[str] | None, bindings: str | os.PathLike[st
         verified_by = verify.verify(libraries, built, manifest)
     starting = record.recorded(lib, manifest.FUNCTIONS)
     logs.install(ffi, starting, guard, _log_levels(ffi))
-    _register_cpu(ffi, starting, libraries)
+    outcomes = back_ends.load_all(ffi, starting, guard, opened)
+    libraries = opened.set
     starting.llama_backend_init()
     if built is None:
         foreign.prove_effect(ffi, lib, _TINY_MODEL, libraries)
     version = _version(ffi, starting)
     commit = str((built or {}).get("commit", ""))
-    info = LibraryInfo(libraries, version, commit, libraries.found_via, verified_by, chosen.name)
+    info = LibraryInfo(libraries, version, commit, libraries.found_via, verified_by, chosen.name, outcomes)
     atexit.register(_exit, ffi, lib, guard)
     safe: Any = lib if guard is None else GuardedFunctions(ffi, lib, guard)
     safe = record.recorded(safe, manifest.FUNCTIONS)
@@ -108,17 +110,6 @@ def _version(ffi: Any, lib: Any) -> str:
 def _log_levels(ffi: Any) -> dict[str, int]:
     values = ffi.typeof("enum ggml_log_level").relements  # not the Python enum: making the class costs more
     return {name.removeprefix("GGML_LOG_LEVEL_"): value for name, value in values.items()}
-
-
-def _register_cpu(ffi: Any, lib: Any, libraries: search.LibrarySet) -> None:
-    """Load the back-end modules by absolute path, the CPU last; without modules the CPU is linked in."""
-    for name in sorted(libraries.modules, key=lambda each: each == "cpu"):
-        path = libraries.modules[name]
-        ffi.dlopen(str(path))  # its OSError says why; ggml_backend_load says nothing in release builds
-        if lib.ggml_backend_load(os.fsencode(path)) == ffi.NULL:
-            raise LibraryLoadError(f"{path} is not a ggml back end of this version")
-    if lib.ggml_backend_reg_count() == 0:
-        raise LibraryLoadError(f"{libraries.folder} has no CPU back end: neither linked in nor as a module")
 
 
 def _exit(ffi: Any, lib: Functions, guard: Guard | None) -> None:

@@ -8,12 +8,12 @@ Nothing is ever dlclosed: threads, callbacks and finalizers may still point into
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from ..errors import ForeignGgmlError, LibraryLoadError
+from . import cures, elf
 from .search import ORDER, LibrarySet
 
 _LAZY = frozenset({"mtmd"})
@@ -26,6 +26,8 @@ class Opened:
     def __init__(self, ffi: Any, libraries: LibrarySet) -> None:
         self._ffi = ffi
         self.set = libraries
+        self.adopted: set[str] = set()
+        """keys of libraries that are back-end modules"""
         self._open: dict[str, Any] = {}
         self._flags = 0 if sys.platform == "win32" else ffi.RTLD_NOW | ffi.RTLD_LOCAL
         for key in ORDER:
@@ -41,12 +43,22 @@ class Opened:
         library = self._open.get(key)
         if library is None and key in self.set.files:
             path = self.set.files[key]
+            damage = elf.problem(path)
+            if damage is not None:  # the loader would die of it
+                raise LibraryLoadError(f"{path} can't be loaded: {damage}; build or install it again")
             try:
                 library = self._ffi.dlopen(str(path), self._flags)
             except OSError as error:
-                raise LibraryLoadError(_why(path, error)) from error
+                raise LibraryLoadError(cures.explain(path, error)) from error
             self._open[key] = library
         return library
+
+    def adopt(self, key: str, path: Path) -> None:
+        """Take a back-end module that is loaded already for the library ``key``, for its functions."""
+        self.adopted.add(key)
+        self.set = self.set._replace(files={**self.set.files, key: path})
+        self._open.pop(key, None)
+        self.get(key)
 
     def keys(self) -> list[str]:
         """Return the keys of this build's libraries, dependencies first."""
@@ -84,18 +96,3 @@ def _file_of(address: int) -> str:
     except OSError:
         pass
     return "a file that this system doesn't name"
-
-
-def _why(path: Path, error: OSError) -> str:
-    words = str(error)
-    if "undefined symbol" in words:
-        hint = "it was linked against other versions of its neighbours: build them together"
-    elif "GLIBC" in words:
-        hint = "it needs a newer glibc than this system has: build it here, from source"
-    elif "wrong ELF class" in words or "invalid ELF header" in words or "file too short" in words:
-        hint = "the file is damaged or for another machine"
-    elif "cannot open shared object file" in words:
-        hint = "it or a library that it needs is missing"
-    else:
-        hint = f"the loader refuses it on {os.uname().machine if hasattr(os, 'uname') else sys.platform}"
-    return f"{path} can't be loaded: {words} ({hint})"
