@@ -1,4 +1,4 @@
-"""Build a back end, or take it from the cache: `python -m build_backends.build native --out DIR`.
+"""Build a back end, or take it from the cache.
 
 A result is kept under a key made of everything that it depends on: the source, the flags, the compiler, our
 own project files, and the processor if it was built for this one. It is built in a work folder beside its
@@ -8,20 +8,19 @@ change to the probe does not compile llama.cpp again.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
 import platform
 import shutil
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from build_backends import cmake, source, stage, toolchain
+from build_backends import cmake, needs, source, stage, toolchain
 from build_backends.errors import BuildError
-from build_backends.recipes import COMMON, RECIPES, Recipe
-from build_backends.settings import Settings, parse_settings
+from build_backends.recipes import COMMON, Recipe
+from build_backends.settings import Settings
+from build_backends.version import package_version
 from vendor import tree
 from vendor.cache import cache_folder, locked
 
@@ -34,9 +33,13 @@ def project_files() -> list[Path]:
 
 
 def work_key(
-    recipe: Recipe, defines: Mapping[str, str], code: source.Source, tools: toolchain.Toolchain
+    recipe: Recipe,
+    defines: Mapping[str, str],
+    code: source.Source,
+    tools: toolchain.Toolchain,
+    found: Sequence[str] = (),
 ) -> str:
-    """Return a name for all inputs of a build but our own project files."""
+    """Return a name for all inputs of a build but our own project files; `found` is what the recipe needs."""
     inputs = {
         "format": stage.FORMAT,
         "recipe": [recipe.name, recipe.private_names],
@@ -48,6 +51,9 @@ def work_key(
         "system": [platform.system(), platform.machine()],
         "cpu": toolchain.cpu_identity() if recipe.this_cpu else "",
     }
+    if recipe.is_plugin:
+        inputs["found"] = list(found)
+        inputs["llama_ffi"] = package_version()  # stands in its manifest
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -59,16 +65,22 @@ def files_key(files: Iterable[Path]) -> str:
     )[:8]
 
 
-def all_defines(recipe: Recipe, code: source.Source, users: Mapping[str, str]) -> dict[str, str]:
+def all_defines(
+    recipe: Recipe, code: source.Source, users: Mapping[str, str], arch: str = ""
+) -> dict[str, str]:
     """Return every cmake definition of a build; the user's own come last and win."""
-    return {
+    defines = {
         **COMMON,
-        **recipe.defines,
+        **recipe.definitions(),
         "LLAMA_BUILD_COMMIT": code.commit[:9],
         "LLAMA_BUILD_NUMBER": "0",
         "LLAMA_FFI_TAG": code.tag if recipe.private_names else "",
-        **users,
     }
+    if recipe.rpath:
+        defines["LLAMA_FFI_RPATH"] = ";".join(recipe.rpath)
+    if arch:
+        defines[recipe.arch] = arch.replace(",", ";")
+    return {**defines, **users}
 
 
 def build(settings: Settings) -> Path:
@@ -76,12 +88,17 @@ def build(settings: Settings) -> Path:
 
     Safe to call from several processes at once. Raises BuildError with what to do.
     """
-    recipe = RECIPES[settings.backend]
+    recipe = settings.recipe
+    if not recipe.targets:
+        raise BuildError(f"the back end {recipe.name!r} has nothing to build")
     tools = toolchain.find_toolchain()
-    code = source.provide()
-    defines = all_defines(recipe, code, settings.defines)
-    place = cache_folder() / "build" / f"{recipe.name}-{work_key(recipe, defines, code, tools)}"
-    final = place / files_key(project_files())
+    found = needs.check(recipe.name, recipe.needs, needs.Situation(settings.defines, tools.compilers))
+    if recipe.compilers:
+        tools = toolchain.find_toolchain(recipe.compilers)
+    code = source.provide(settings.source)
+    defines = all_defines(recipe, code, settings.defines, settings.arch)
+    place = cache_folder() / "build" / f"{recipe.name}-{work_key(recipe, defines, code, tools, found)}"
+    final = place / files_key([PROJECT / "CMakeLists.txt"] if recipe.is_plugin else project_files())
     try:
         with locked(place / "lock", f"building llama.cpp ({recipe.name})"):
             if not stage.is_complete(final):
@@ -91,6 +108,29 @@ def build(settings: Settings) -> Path:
             f"Building in {place} failed: {error}. LLAMA_FFI_CACHE names another place."
         ) from error
     return final
+
+
+def build_package(settings: Settings) -> Path | None:
+    """Return what belongs into the package: a core, or for a plugin's recipe the native core with its module.
+
+    None for the recipe `none`.
+    """
+    recipe = settings.recipe
+    if not recipe.targets:
+        return None
+    result = build(settings)
+    if not recipe.is_plugin:
+        return result
+    core = build(Settings(source=settings.source))
+    both = hashlib.sha256(f"{core}\n{result}".encode()).hexdigest()[:12]
+    place = cache_folder() / "build" / f"with-{recipe.name}-{both}"
+    with locked(place / "lock"):
+        if not stage.is_complete(place / "package"):
+            stage.remove(place / "work")
+            stage.combine(core, result, place / "work")
+            stage.remove(place / "package")
+            os.replace(place / "work", place / "package")
+    return place / "package"
 
 
 def _build_into(
@@ -113,39 +153,17 @@ def _build_into(
     built = json.loads((work / "build" / "built-Release.json").read_text(encoding="utf-8"))
     stage.remove(work / "staged")
     flags = [f"-D{name}={value}" for name, value in sorted(defines.items())]
-    stage.stage(built, code, recipe.name, flags, work / "staged")
+    if recipe.is_plugin:
+        stage.stage_plugin(built, code, recipe.module, flags, work / "staged")
+    else:
+        stage.stage(built, code, recipe.name, flags, work / "staged")
     stage.remove(final)
     os.replace(work / "staged", final)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m build_backends.build", description="Build llama.cpp's shared libraries for llama_ffi."
-    )
-    parser.add_argument("backend", choices=sorted(RECIPES), help="what to build")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="copy the result there")
-    parser.add_argument(
-        "--define", "-D", action="append", default=[], metavar="NAME=VALUE", help="a definition for cmake"
-    )
-    options = parser.parse_args(arguments)
-    try:
-        config = {"backend": options.backend}
-        for text in options.define:
-            name, _, value = text.partition("=")
-            config[f"cmake.define.{name}"] = value
-        result = build(parse_settings(config))
-        if options.out:
-            stage.publish(result, options.out.absolute())
-    except BuildError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted; the next run goes on from here", file=sys.stderr)
-        return 130
-    print(options.out or result)
-    return 0
-
-
 if __name__ == "__main__":
+    import sys
+
+    from build_backends.command import main
+
     sys.exit(main())

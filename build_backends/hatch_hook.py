@@ -24,13 +24,15 @@ class NativeLibrariesHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build and add the libraries; `version` is "standard" or "editable"."""
-        result = build.build(settings.current())
-        build_data["pure_python"] = False
-        build_data["tag"] = tags.wheel_tag()
+        result = build.build_package(settings.current())
+        build_data["pure_python"] = result is None
+        build_data["tag"] = tags.wheel_tag() if result else "py3-none-any"
         if version == "editable":
-            stage.publish(result, Path(self.root) / NATIVE)
+            if result:
+                stage.publish(result, Path(self.root) / NATIVE)
         else:
-            build_data["force_include"][str(result)] = NATIVE
+            if result:
+                build_data["force_include"][str(result)] = NATIVE
             # `llama-ffi bind` works from a wheel too; a checkout has the generator beside the package.
             # It compiles the guard for other libraries, where there is a compiler.
             build_data["force_include"][str(Path(self.root) / "bindgen")] = "llama_ffi/_bindgen"

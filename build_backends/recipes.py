@@ -1,9 +1,18 @@
-"""One recipe per back end: what to tell cmake, and what comes out."""
+"""One recipe per back end: what it needs, what to tell cmake, and what comes out.
+
+A *core* recipe makes the whole set of libraries. A *plugin* recipe makes one ggml module that is opened at
+run time next to a core of the same commit, whichever recipe that came from. `none` makes no library.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from build_backends import toolkits
+from build_backends.errors import BuildError
+from build_backends.needs import Need, Situation
 
 # True for every build. OpenMP: a second run time beside another package's (torch has one) aborts the process.
 COMMON: Mapping[str, str] = {
@@ -20,22 +29,74 @@ COMMON: Mapping[str, str] = {
     "LLAMA_OPENSSL": "OFF",
 }
 
+# A module for any processor: the CPU's own back end comes with the core.
+_MODULE: Mapping[str, str] = {"GGML_BACKEND_DL": "ON", "GGML_CPU": "OFF", "GGML_NATIVE": "OFF"}
+# On a Mac these are on by default.
+_PLAIN: Mapping[str, str] = {"GGML_BLAS": "OFF", "GGML_METAL": "OFF"}
+_RPC: Mapping[str, str] = {"GGML_RPC": "ON", "GGML_RPC_RDMA": "OFF"}
+
 
 @dataclass(frozen=True)
 class Recipe:
     """How one back end is built.
 
-    `defines` go to cmake on top of `COMMON`. `targets` are what is built. `private_names` puts the commit
-    into the libraries' names, so that another ggml in the process is not mistaken for ours. `this_cpu` marks
-    results that only run on a processor like the one they were built on.
+    `defines` go to cmake on top of `COMMON`, those of `defines_on` on one `sys.platform` only. `module` is
+    ggml's name of a plugin's module, "" for a core. `this_cpu` marks results that only run on a processor
+    like the one they were built on; `private_names` puts the commit into the libraries' names, so that
+    another ggml in the process is not mistaken for ours. `rpath` is where a plugin's module looks for other
+    packages' libraries. `arch` is the definition that `--arch` sets. `compilers` replace those that cmake
+    would take. `run_time` are the libraries that a user's machine must bring, as file-name patterns;
+    `runtime_packages` are what the distribution's extra "runtime" installs instead.
     """
 
     name: str
     summary: str
     defines: Mapping[str, str] = field(default_factory=dict)
-    targets: tuple[str, ...] = ("llama", "mtmd", "guard", "probe")
+    defines_on: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    module: str = ""
+    needs: tuple[Need, ...] = ()
+    arch: str = ""
+    rpath: tuple[str, ...] = ()
+    compilers: Mapping[str, str] = field(default_factory=dict)
+    run_time: tuple[str, ...] = ()
+    runtime_packages: tuple[str, ...] = ()
     private_names: bool = True
     this_cpu: bool = False
+
+    @property
+    def is_plugin(self) -> bool:
+        """Whether it makes one module, to be used beside a core."""
+        return bool(self.module)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What cmake is to build; nothing for `none`."""
+        if self.module:
+            return (self.module,)
+        return ("llama", "mtmd", "guard", "probe") if self.defines else ()
+
+    def definitions(self, platform: str | None = None) -> dict[str, str]:
+        """Return its own cmake definitions on `platform` (default: this one)."""
+        return {**self.defines, **self.defines_on.get(platform or sys.platform, {})}
+
+
+def _cuda(major: int) -> Recipe:
+    folders = {12: ("cublas/lib", "cuda_runtime/lib"), 13: ("cu13/lib",)}[major]
+    suffix = {12: "-cu12", 13: ""}[major]  # as NVIDIA's own packages are named
+    return Recipe(
+        name=f"cuda{major}",
+        summary=f"for NVIDIA GPUs, with CUDA {major}",
+        # NCCL would be found or not by chance, and a wheel can't carry it.
+        defines={**_MODULE, **_PLAIN, "GGML_CUDA": "ON", "GGML_CUDA_NCCL": "OFF"},
+        module="ggml-cuda",
+        needs=(toolkits.nvcc(major), toolkits.cublas(major)),
+        arch="CMAKE_CUDA_ARCHITECTURES",
+        rpath=tuple(f"../nvidia/{folder}" for folder in folders),
+        run_time=("libcuda.so.1", "libcudart.so.*", "libcublas.so.*", "libcublasLt.so.*"),
+        runtime_packages=tuple(
+            f"nvidia-{name}{suffix}>={major},<{major + 1}" for name in ("cublas", "cuda-runtime")
+        ),
+    )
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -46,8 +107,121 @@ RECIPES: Mapping[str, Recipe] = {
             summary="for the processor of this machine, linked in",
             # GGML_NATIVE is always said: its default flips when SOURCE_DATE_EPOCH is set. It excludes
             # GGML_BACKEND_DL. RPC costs 250 KB and no dependency.
-            defines={"GGML_NATIVE": "ON", "GGML_BACKEND_DL": "OFF", "GGML_RPC": "ON", "GGML_RPC_RDMA": "OFF"},
+            defines={"GGML_NATIVE": "ON", "GGML_BACKEND_DL": "OFF", **_RPC},
             this_cpu=True,
         ),
+        Recipe(
+            name="cpu",
+            summary="for any processor of this architecture: the best variant is chosen at run time",
+            defines={
+                "GGML_NATIVE": "OFF",
+                "GGML_BACKEND_DL": "ON",
+                "GGML_CPU_ALL_VARIANTS": "ON",
+                **_RPC,
+                **_PLAIN,
+            },
+            # A Mac has few kinds of processors, and Metal beside them: all of it is linked in.
+            defines_on={
+                "darwin": {
+                    "GGML_BACKEND_DL": "OFF",
+                    "GGML_CPU_ALL_VARIANTS": "OFF",
+                    "GGML_METAL": "ON",
+                    "GGML_METAL_EMBED_LIBRARY": "ON",
+                    "GGML_BLAS": "ON",
+                    "GGML_BLAS_VENDOR": "Apple",
+                }
+            },
+        ),
+        Recipe(
+            name="metal",
+            summary="for Apple's GPUs and the processor of this Mac, linked in",
+            defines={
+                "GGML_NATIVE": "ON",
+                "GGML_BACKEND_DL": "OFF",
+                "GGML_METAL": "ON",
+                "GGML_METAL_EMBED_LIBRARY": "ON",
+                "GGML_BLAS": "ON",
+                "GGML_BLAS_VENDOR": "Apple",
+                **_RPC,
+            },
+            needs=(toolkits.APPLE,),
+            this_cpu=True,
+        ),
+        _cuda(12),
+        _cuda(13),
+        Recipe(
+            name="vulkan",
+            summary="for GPUs of any maker, with Vulkan 1.2 drivers",
+            defines={**_MODULE, **_PLAIN, "GGML_VULKAN": "ON"},
+            module="ggml-vulkan",
+            needs=(toolkits.GLSLC, toolkits.VULKAN_HEADERS, toolkits.VULKAN_LOADER, toolkits.SPIRV),
+            run_time=("libvulkan.so.1",),
+        ),
+        Recipe(
+            name="sycl",
+            summary="for Intel's GPUs, with oneAPI",
+            defines={**_MODULE, **_PLAIN, "GGML_SYCL": "ON"},
+            module="ggml-sycl",
+            needs=(toolkits.ICPX, toolkits.MKL),
+            arch="GGML_SYCL_DEVICE_ARCH",
+            compilers={"CC": "icx", "CXX": "icpx"},
+            run_time=(
+                *("libsycl.so.*", "libmkl_*", "libOpenCL.so.1", "libdnnl.so.*", "libze_loader.so.1"),
+                *("libsvml.so", "libirng.so", "libimf.so", "libintlc.so.5", "libtbb.so.*"),
+            ),
+        ),
+        Recipe(
+            name="hip",
+            summary="for AMD's GPUs, with ROCm 6.1 or newer",
+            defines={**_MODULE, **_PLAIN, "GGML_HIP": "ON"},
+            module="ggml-hip",
+            needs=(toolkits.HIPCC, toolkits.HIPBLAS),
+            arch="GPU_TARGETS",
+            run_time=("libamdhip64.so.*", "libhipblas.so.*", "librocblas.so.*"),
+        ),
+        Recipe(
+            name="opencl",
+            summary="for Adreno and Intel GPUs, with OpenCL",
+            defines={**_MODULE, **_PLAIN, "GGML_OPENCL": "ON"},
+            module="ggml-opencl",
+            needs=(toolkits.OPENCL_HEADERS, toolkits.OPENCL_LOADER),
+            run_time=("libOpenCL.so.1",),
+        ),
+        Recipe(
+            name="openblas",
+            summary="the processor's matrix products by OpenBLAS",
+            defines={**_MODULE, **_PLAIN, "GGML_BLAS": "ON", "GGML_BLAS_VENDOR": "OpenBLAS"},
+            module="ggml-blas",
+            needs=(toolkits.OPENBLAS,),
+            run_time=("libopenblas*.so.*",),
+        ),
+        Recipe(
+            name="rpc",
+            summary="for workers on other machines (the cores carry it already)",
+            defines={**_MODULE, **_PLAIN, **_RPC},
+            module="ggml-rpc",
+        ),
+        Recipe(name="none", summary="no library: for those who bring their own", private_names=False),
     )
 }
+
+ALIASES: Mapping[str, tuple[str, ...]] = {"cuda": ("cuda13", "cuda12")}
+
+
+def names() -> list[str]:
+    """Return every name that a back end may be asked for by."""
+    return sorted([*RECIPES, *ALIASES])
+
+
+def find_recipe(name: str, situation: Situation | None = None) -> Recipe:
+    """Return the recipe `name`; for "cuda" the one whose compiler is here, else the newest.
+
+    Raises BuildError if there is none of that name.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    if name not in ALIASES:
+        raise BuildError(f"there is no back end {name!r}: use one of {', '.join(names())}")
+    candidates = [RECIPES[each] for each in ALIASES[name]]
+    here = situation or Situation({}, {})
+    return next((each for each in candidates if each.needs[0].find(here)), candidates[0])

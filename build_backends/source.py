@@ -9,8 +9,9 @@ from pathlib import Path
 
 from build_backends.errors import BuildError
 from vendor import tree
-from vendor.fetch import FetchError, fetch
+from vendor.fetch import FetchError, checkout, fetch
 from vendor.pin import PinError, load_pin
+from vendor.unpack import SourceError
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,14 @@ def identify(root: Path, pinned_commit: str, pinned_tree: str) -> Source:
     return Source(root, _commit_of(root) or "0" * 40, digest, headers, "x" + digest[:8])
 
 
-def provide() -> Source:
-    """Return the source to build, fetched if need be; raise BuildError if it cannot be had."""
+def provide(root: Path | None = None) -> Source:
+    """Return the source to build: `root`, or the pinned one, fetched if need be.
+
+    Raises BuildError if it cannot be had.
+    """
     try:
         pin = load_pin()
-        return identify(fetch(pin=pin), pin.commit, pin.tree_sha256)
-    except (FetchError, PinError) as error:
+        found = fetch(pin=pin) if root is None else checkout(root)
+        return identify(found, pin.commit, pin.tree_sha256)
+    except (FetchError, PinError, SourceError) as error:
         raise BuildError(str(error)) from None

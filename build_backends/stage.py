@@ -1,4 +1,9 @@
-"""Gather what a build made into one folder: libraries, probe, licences and the manifest that names them."""
+"""Gather what a build made into one folder: libraries, probe, licences and the manifest that names them.
+
+A core's folder has all libraries and the probe. A plugin's folder has one module; its manifest says to which
+commit and package it belongs, its digest, and what it needs of the machine. `combine` puts a module beside a
+core.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +18,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from build_backends import elf
 from build_backends.errors import BuildError
 from build_backends.source import Source
+from build_backends.version import package_version
 
 MANIFEST = "manifest.json"
 PROBE = "probe.json"
 LICENSES = "licenses"
 FORMAT = 1
+PLUGIN = "plugin"
 
 
 def canonical(text: str) -> bytes:
@@ -78,8 +86,73 @@ def stage(
         "compiler": built["compiler"],
         "system": built["system"],
     }
-    (target / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    _write_manifest(target, manifest)
     return manifest
+
+
+# Every Linux has these; the rest of what a module needs is the user's to bring.
+_SYSTEM = (
+    "ld-linux",
+    "ld-musl",
+    "libc.",
+    "libdl.",
+    "libgcc_s.",
+    "libm.",
+    "libpthread.",
+    "librt.",
+    "libstdc++.",
+)
+
+
+def needed_of(module: Path) -> list[str]:
+    """Return the libraries that a module needs besides ggml's and the C and C++ run time (ELF only)."""
+    if not elf.is_elf(module):
+        return []
+    return [name for name in elf.read(module).needed if not name.startswith((*_SYSTEM, "libggml"))]
+
+
+def stage_plugin(
+    built: Mapping[str, Any], source: Source, module: str, flags: Sequence[str], target: Path
+) -> dict[str, Any]:
+    """Fill the new folder `target` with one module, `module` of those in `built`; return the manifest."""
+    target.mkdir(parents=True)
+    library = Path(built["modules"][module])
+    final = target / library.name
+    shutil.copyfile(library, final)
+    final.chmod(0o755)
+    copy_licenses(source.root, target / LICENSES)
+    manifest = {
+        "format": FORMAT,
+        "kind": PLUGIN,
+        "backend": module.removeprefix("ggml-"),
+        "commit": source.commit,
+        "tree_sha256": source.tree_sha256,
+        "llama_ffi": package_version(),
+        "module": final.name,
+        "sha256": hashlib.sha256(final.read_bytes()).hexdigest(),
+        "size": final.stat().st_size,
+        "needed": needed_of(final),
+        "flags": list(flags),
+        "compiler": built["compiler"],
+        "system": built["system"],
+    }
+    _write_manifest(target, manifest)
+    return manifest
+
+
+def combine(core: Path, plugin: Path, target: Path) -> None:
+    """Fill the new folder `target` with a core and the module of a plugin of the same commit."""
+    shutil.copytree(core, target)
+    manifest = json.loads((core / MANIFEST).read_text(encoding="utf-8"))
+    module = json.loads((plugin / MANIFEST).read_text(encoding="utf-8"))
+    shutil.copy2(plugin / module["module"], target / module["module"])
+    manifest["modules"][f"ggml-{module['backend']}"] = module["module"]
+    manifest["backend"] += f"+{module['backend']}"
+    _write_manifest(target, manifest)
+
+
+def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def remove(folder: Path) -> None:
@@ -92,7 +165,10 @@ def is_complete(folder: Path) -> bool:
     """Tell whether `folder` holds a manifest and every file that it names."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        named = [PROBE, *manifest["libraries"].values(), *manifest["modules"].values()]
+        if manifest.get("kind") == PLUGIN:
+            named = [manifest["module"]]
+        else:
+            named = [PROBE, *manifest["libraries"].values(), *manifest["modules"].values()]
     except (OSError, ValueError, KeyError):
         return False
     return manifest.get("format") == FORMAT and all((folder / name).is_file() for name in named)

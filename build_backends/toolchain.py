@@ -94,7 +94,7 @@ def build_requirements() -> list[str]:
     return wanted
 
 
-def _find_compilers() -> dict[str, str]:
+def _find_compilers(preferred: Mapping[str, str]) -> dict[str, str]:
     """Return the C and C++ compiler by the name of their variable; raise BuildError if one is missing."""
     found: dict[str, str] = {}
     missing: list[str] = []
@@ -109,6 +109,8 @@ def _find_compilers() -> dict[str, str]:
                 )
             found[variable] = chosen
             continue
+        if variable in preferred:
+            names = (preferred[variable],)
         path = next((path for path in map(shutil.which, names) if path and _version([path])), None)
         if path is None:
             missing.append(f"{language} ({', '.join(names)})")
@@ -122,19 +124,23 @@ def _find_compilers() -> dict[str, str]:
     return found
 
 
-def find_toolchain() -> Toolchain:
-    """Return the programs to build with; raise BuildError that says what to install."""
+def find_toolchain(preferred: Mapping[str, str] | None = None) -> Toolchain:
+    """Return the programs to build with; raise BuildError that says what to install.
+
+    `preferred` are the compilers of a recipe, by variable: {"CXX": "icpx"}.
+    """
     cmake, ninja = find_cmake(), find_ninja()
     tools = [name for name, path in (("cmake", cmake), ("ninja", ninja)) if path is None]
     # Outside a developer prompt no compiler is on PATH, but cmake finds Visual Studio by itself.
-    by_visual_studio = sys.platform == "win32" and not os.environ.get("CXX") and not shutil.which("cl")
+    windows = sys.platform == "win32" and not os.environ.get("CXX") and not preferred
+    by_visual_studio = windows and not shutil.which("cl")
     if by_visual_studio and cmake:
         return Toolchain(cmake, None, {}, "Visual Studio")
     if cmake is None or tools:
         raise BuildError(f"{' and '.join(tools)} not found: python -m pip install {' '.join(tools)}")
-    if sys.platform == "win32" and not os.environ.get("CXX"):
+    if windows:
         return Toolchain(cmake, ninja, {}, f"cl {shutil.which('cl')}")
-    compilers = _find_compilers()
+    compilers = _find_compilers(preferred or {})
     parts = []
     for command in compilers.values():
         argv = [command] if shutil.which(command) else shlex.split(command)

@@ -47,6 +47,15 @@ def cached_path(pin: Pin) -> Path:
     return cache_folder() / "source" / f"llama.cpp-{pin.commit[:9]}-{pin.tree_sha256[:8]}"
 
 
+def checkout(root: Path) -> Path:
+    """Return `root` made absolute; raise SourceError if it is no llama.cpp tree."""
+    root = root.expanduser().absolute()
+    missing = [name for name in ("CMakeLists.txt", *tree.HEADERS) if not (root / name).is_file()]
+    if missing:
+        raise unpack.SourceError(f"{root} is not a llama.cpp tree: {missing[0]} is missing there")
+    return root
+
+
 def users_checkout() -> Path | None:
     """Return the folder that `LLAMA_FFI_LLAMA_CPP_DIR` names, or None if it is not set.
 
@@ -54,13 +63,7 @@ def users_checkout() -> Path | None:
     refused, never passed over.
     """
     named = os.environ.get(ENVIRONMENT)
-    if not named:
-        return None
-    root = Path(named).expanduser().absolute()
-    missing = [name for name in ("CMakeLists.txt", *tree.HEADERS) if not (root / name).is_file()]
-    if missing:
-        raise unpack.SourceError(f"{root} is not a llama.cpp tree: {missing[0]} is missing there")
-    return root
+    return checkout(Path(named)) if named else None
 
 
 class _Bar:
@@ -96,11 +99,11 @@ def fetch(progress: bool = True, pin: Pin | None = None) -> Path:
     pin = pin or load_pin()
     tried: list[tuple[str, str]] = []
     try:
-        checkout = users_checkout()
+        own = users_checkout()
     except unpack.SourceError as error:
         raise FetchError(pin, [(ENVIRONMENT, str(error))]) from None
-    if checkout:
-        return checkout
+    if own:
+        return own
     tried.append((ENVIRONMENT, "not set"))
     final = cached_path(pin)
     if unpack.is_complete(final, pin):

@@ -85,6 +85,7 @@ def little_project(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch)
     (project / "CMakeLists.txt").write_text((build.PROJECT / "CMakeLists.txt").read_text())
     (project / "guard" / "guard.cpp").write_text("int guard() { return 1; }\n")
     (project / "guard" / "calls.cpp").write_text("int calls() { return 1; }\n")
+    (project / "guard" / "memory.cpp").write_text("int memory() { return 1; }\n")
     (project / "probe.c").write_text(
         '#include <stdio.h>\nint main(void) { puts("{\\"b\\": 2, \\"a\\": 1}"); }\n'
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from little_llama import FILES
 
-from build_backends import build, stage
+from build_backends import build, command, stage
 from build_backends.settings import Settings, parse_settings
 from vendor import tree
 
@@ -195,7 +195,7 @@ def test_a_killed_build_is_gone_on_with(little_project, tmp_path, monkeypatch, c
 
 def test_command_line_puts_the_result_where_it_is_wanted(little_project, tmp_path, capsys) -> None:
     out = tmp_path / "out"
-    assert build.main(["native", "--out", str(out), "-D", "SOMETHING=1"]) == 0
+    assert command.main(["native", "--out", str(out), "-D", "SOMETHING=1"]) == 0
     assert stage.is_complete(out)
     assert "-DSOMETHING=1" in json.loads((out / "manifest.json").read_text())["flags"]
     assert capsys.readouterr().out == f"{out}\n"

@@ -1,0 +1,116 @@
+"""The command line of the build: `llama-ffi build BACKEND`, in a checkout `python -m build_backends.build`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from build_backends import build, recipes, stage
+from build_backends.errors import BuildError
+from build_backends.settings import Settings, checked
+from vendor.cache import cache_folder
+
+INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    listed = "; ".join(
+        f"{name}: {recipe.summary}" for name, recipe in recipes.RECIPES.items() if recipe.targets
+    )
+    parser.add_argument(
+        "backend", metavar="BACKEND", help=f"what to build. {listed}; cuda: the CUDA that is here"
+    )
+    parser.add_argument(
+        "--source", type=Path, metavar="DIR", help="a llama.cpp tree instead of the pinned one"
+    )
+    parser.add_argument(
+        "--arch",
+        default="",
+        metavar="LIST",
+        help="for which processors of its kind, for example 90a-real;120",
+    )
+    parser.add_argument(
+        *("--cmake-arg", "--define", "-D"),
+        dest="cmake_arg",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a definition for cmake, with or without -D before it (repeat it)",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="put the result there, not where it is found")
+
+
+def definition(text: str) -> tuple[str, str]:
+    """Return name and value of one `--cmake-arg`; raise BuildError if it is none."""
+    match = re.fullmatch(r"(?:-D)?([A-Za-z_][A-Za-z0-9_-]*)(?::[A-Z]+)?=(.*)", text, re.DOTALL)
+    if not match:
+        raise BuildError(f"--cmake-arg {text} is no definition: write it as NAME=VALUE")
+    return match[1], match[2]
+
+
+def run(options: argparse.Namespace) -> Path:
+    """Build, put the result where it belongs, say how it is used; return its folder.
+
+    Raises BuildError with what to do.
+    """
+    if options.backend not in recipes.names() or options.backend == "none":
+        known = [name for name in recipes.names() if name != "none"]
+        raise BuildError(f"there is no back end {options.backend!r} to build: use one of {', '.join(known)}")
+    settings = checked(
+        Settings(options.backend, dict(map(definition, options.cmake_arg)), options.arch, options.source)
+    )
+    recipe = settings.recipe
+    result = build.build(settings)
+    manifest = json.loads((result / stage.MANIFEST).read_text(encoding="utf-8"))
+    tag = manifest["commit"][:9]
+    if options.out:
+        target: Path = options.out.absolute()
+    else:
+        target = cache_folder() / "backends" / f"{recipe.name}-{_tag(manifest)}"
+    stage.publish(result, target)
+    _say(recipe, manifest, tag, target, bool(options.out))
+    return target
+
+
+def _tag(manifest: dict[str, object]) -> str:
+    """Return what the file names of a build carry: the commit's start, or the content's of another tree."""
+    names = [manifest["module"]] if "module" in manifest else list(dict(manifest["libraries"]).values())  # type: ignore[call-overload]
+    return str(names[0]).rpartition("-")[2].partition(".")[0]
+
+
+def _say(
+    recipe: recipes.Recipe, manifest: dict[str, object], tag: str, target: Path, elsewhere: bool
+) -> None:
+    lines = []
+    if recipe.is_plugin:
+        needed = ", ".join(map(str, manifest["needed"])) if manifest["needed"] else "nothing more"  # type: ignore[call-overload]
+        lines.append(f"built {recipe.name} for llama.cpp {tag}; to run it needs {needed}")
+        if not elsewhere:
+            lines.append("llama_ffi finds it by itself; `llama-ffi doctor` shows what loads")
+    else:
+        lines.append(f"built {recipe.name} of llama.cpp {tag}; to use it: LLAMA_FFI_LIB={target}")
+    for line in lines:
+        print(f"llama_ffi: {line}", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m build_backends.build", description="Build llama.cpp's shared libraries for llama_ffi."
+    )
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    try:
+        print(run(options))
+    except BuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; the next run goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return 0

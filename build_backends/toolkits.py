@@ -1,0 +1,180 @@
+"""What the back ends need, thing by thing: where it is looked for, and how to get it on each system."""
+
+from __future__ import annotations
+
+from build_backends.needs import (
+    Hints,
+    Need,
+    cmake_package,
+    header,
+    library,
+    pkg_config,
+    platform_is,
+    program,
+)
+
+GLSLC = Need(
+    "glslc, which compiles the shaders",
+    program("glslc", variables=("VULKAN_SDK",)),
+    Hints(
+        "sudo apt install glslc",
+        "sudo dnf install glslc",
+        "brew install shaderc",
+        "winget install KhronosGroup.VulkanSDK",
+    ),
+    ("Vulkan_GLSLC_EXECUTABLE",),
+)
+VULKAN_HEADERS = Need(
+    "Vulkan's headers, 1.3.272 or newer",
+    # VK_EXT_layer_settings came with that one.
+    header(
+        "vulkan/vulkan.h",
+        "defined(VK_EXT_layer_settings)",
+        include_defines=("Vulkan_INCLUDE_DIR",),
+        variables=("VULKAN_SDK",),
+    ),
+    Hints(
+        "sudo apt install libvulkan-dev (Debian 13; Debian 12's is too old: unpack Debian 13's and pass "
+        "-D Vulkan_INCLUDE_DIR=DIR)",
+        "sudo dnf install vulkan-headers vulkan-loader-devel",
+        "brew install vulkan-headers vulkan-loader molten-vk",
+        "winget install KhronosGroup.VulkanSDK",
+    ),
+)
+VULKAN_LOADER = Need(
+    "Vulkan's loader library",
+    library("vulkan", variables=("VULKAN_SDK",)),
+    Hints(
+        "sudo apt install libvulkan-dev",
+        "sudo dnf install vulkan-loader-devel",
+        "brew install vulkan-loader",
+        "winget install KhronosGroup.VulkanSDK",
+    ),
+    ("Vulkan_LIBRARY",),
+)
+SPIRV = Need(
+    "SPIR-V's headers with their cmake package",
+    cmake_package("SPIRV-Headers", variables=("VULKAN_SDK",)),
+    Hints(
+        "sudo apt install spirv-headers",
+        "sudo dnf install spirv-headers-devel",
+        "brew install spirv-headers",
+        "winget install KhronosGroup.VulkanSDK",
+    ),
+    ("SPIRV-Headers_DIR",),
+)
+OPENBLAS = Need(
+    "OpenBLAS with its pkg-config file",
+    pkg_config("openblas64", "openblas"),
+    Hints(
+        "sudo apt install libopenblas-dev pkg-config",
+        "sudo dnf install openblas-devel pkgconf-pkg-config",
+        "brew install openblas pkgconf (and put its lib/pkgconfig on PKG_CONFIG_PATH)",
+        "vcpkg install openblas pkgconf",
+    ),
+    ("BLAS_LIBRARIES",),
+)
+OPENCL_HEADERS = Need(
+    "OpenCL's headers",
+    header("CL/cl.h", include_defines=("OpenCL_INCLUDE_DIR",), variables=("OCL_ROOT", "CUDA_PATH")),
+    Hints(
+        "sudo apt install opencl-headers",
+        "sudo dnf install opencl-headers",
+        "",
+        "vcpkg install opencl",
+    ),
+)
+OPENCL_LOADER = Need(
+    "OpenCL's loader library",
+    library("OpenCL", variables=("OCL_ROOT", "CUDA_PATH")),
+    Hints(
+        "sudo apt install ocl-icd-opencl-dev",
+        "sudo dnf install ocl-icd-devel",
+        "",
+        "vcpkg install opencl",
+    ),
+    ("OpenCL_LIBRARY",),
+)
+ICPX = Need(
+    "Intel's icpx, the DPC++ compiler",
+    program(
+        "icpx", "icx", variables=("CMPLR_ROOT", "ONEAPI_ROOT"), folders=("/opt/intel/oneapi/compiler/latest",)
+    ),
+    Hints(
+        "with Intel's apt repository: sudo apt install intel-basekit; source /opt/intel/oneapi/setvars.sh",
+        "with Intel's dnf repository: sudo dnf install intel-basekit; source /opt/intel/oneapi/setvars.sh",
+        "",
+        "winget install Intel.OneAPI.BaseToolkit, then run setvars.bat",
+    ),
+)
+MKL = Need(
+    "Intel's oneMKL",
+    header("oneapi/mkl.hpp", variables=("MKLROOT",), folders=("/opt/intel/oneapi/mkl/latest",)),
+    ICPX.hints,
+    ("MKL_DIR",),
+)
+HIPCC = Need(
+    "AMD's ROCm, 6.1 or newer, with hipcc",
+    program("hipcc", variables=("ROCM_PATH", "HIP_PATH"), folders=("/opt/rocm",), version=(6, 1)),
+    Hints(
+        "with AMD's apt repository: sudo apt install rocm (or Debian 13's hipcc libhipblas-dev librocblas-dev)",
+        "sudo dnf install hipcc rocm-hip-devel hipblas-devel rocblas-devel",
+        "",
+        "install AMD's HIP SDK, then set HIP_PATH",
+    ),
+)
+HIPBLAS = Need(
+    "hipBLAS and rocBLAS",
+    cmake_package("hipblas", variables=("ROCM_PATH", "HIP_PATH", "ROCM_HOME")),
+    HIPCC.hints,
+    ("hipblas_DIR",),
+)
+APPLE = Need(
+    "macOS",
+    platform_is("darwin"),
+    Hints("", "", "xcode-select --install", ""),
+)
+
+_CUDA_RELEASES = {12: "12-8", 13: "13-0"}
+
+
+def nvcc(major: int) -> Need:
+    """Return the need for CUDA's compiler of one major version."""
+    release = _CUDA_RELEASES[major]
+    return Need(
+        f"nvcc {major}, CUDA's compiler",
+        program(
+            "nvcc",
+            variables=("CUDA_PATH", "CUDA_HOME"),
+            folders=("/usr/local/cuda", f"/usr/local/cuda-{major}"),
+            version=(major,),
+            below=(major + 1,),
+        ),
+        Hints(
+            f"with NVIDIA's apt repository: sudo apt install cuda-toolkit-{release}",
+            f"with NVIDIA's dnf repository: sudo dnf install cuda-toolkit-{release}",
+            "",
+            f"winget install Nvidia.CUDA --version {release.replace('-', '.')}",
+        ),
+        ("CMAKE_CUDA_COMPILER",),
+    )
+
+
+def cublas(major: int) -> Need:
+    """Return the need for CUDA's BLAS of one major version."""
+    release = _CUDA_RELEASES[major]
+    return Need(
+        "cuBLAS",
+        library(
+            "cublas",
+            variables=("CUDA_PATH", "CUDA_HOME"),
+            folders=("/usr/local/cuda", f"/usr/local/cuda-{major}"),
+        ),
+        Hints(
+            f"with NVIDIA's apt repository: sudo apt install libcublas-dev-{release}",
+            f"with NVIDIA's dnf repository: sudo dnf install libcublas-devel-{release}",
+            "",
+            "install the CUDA toolkit with all of its parts",
+        ),
+        ("CUDA_cublas_LIBRARY",),
+    )
