@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -83,6 +84,12 @@ def all_defines(
     return {**defines, **users}
 
 
+def recorded(defines: Mapping[str, str]) -> list[str]:
+    """Return the definitions as the manifest keeps them: equal wherever things stand on a machine."""
+    path = re.compile(r"(?:^|[;=I])(?:/|[A-Za-z]:[/\\\\])")
+    return [f"-D{name}={'…' if path.search(text) else text}" for name, text in sorted(defines.items())]
+
+
 def build(settings: Settings) -> Path:
     """Return the folder in the cache that holds the built libraries and their manifest, building if needed.
 
@@ -152,7 +159,7 @@ def _build_into(
     cmake.run(project, work / "build", code.root, arguments, recipe.targets, tools, log)
     built = json.loads((work / "build" / "built-Release.json").read_text(encoding="utf-8"))
     stage.remove(work / "staged")
-    flags = [f"-D{name}={value}" for name, value in sorted(defines.items())]
+    flags = recorded(defines)
     if recipe.is_plugin:
         stage.stage_plugin(built, code, recipe.module, flags, work / "staged")
     else:

@@ -1,4 +1,4 @@
-"""The command line of the build: `llama-ffi build BACKEND`, in a checkout `python -m build_backends.build`."""
+"""The command line of the build: `llama-ffi build`, in a checkout `python -m build_backends.build`."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ HIPCC = Need(
     "AMD's ROCm, 6.1 or newer, with hipcc",
     program("hipcc", variables=("ROCM_PATH", "HIP_PATH"), folders=("/opt/rocm",), version=(6, 1)),
     Hints(
-        "with AMD's apt repository: sudo apt install rocm (or Debian 13's hipcc libhipblas-dev librocblas-dev)",
+        "with AMD's apt repository: sudo apt install rocm (Debian 13: hipcc libhipblas-dev librocblas-dev)",
         "sudo dnf install hipcc rocm-hip-devel hipblas-devel rocblas-devel",
         "",
         "install AMD's HIP SDK, then set HIP_PATH",

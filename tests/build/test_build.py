@@ -180,9 +180,12 @@ def test_a_killed_build_is_gone_on_with(little_project, tmp_path, monkeypatch, c
     )
     slow.chmod(0o755)
     monkeypatch.setenv("CXX", str(slow))
+    monkeypatch.setenv("CMAKE_BUILD_PARALLEL_LEVEL", "2")  # one waits, the other compiles the rest
     victim = start()
     deadline = time.monotonic() + 300
-    while not (tmp_path / "waiting").exists() and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        if (tmp_path / "waiting").exists() and list(cache.rglob("libggml-base-*")):
+            break
         time.sleep(0.05)
     os.killpg(victim.pid, signal.SIGKILL)
     victim.communicate()
