@@ -13,13 +13,13 @@ from hypothesis.stateful import rule
 import llama_ffi as lf
 from llama_ffi import errors
 from llama_ffi._core import handle, logs
-from tests.fakelib.pools import Pools
+from tests.fakelib.batches import Batches
 from tests.fakelib.population import index, recorded
 
 CALL = 0.003  # seconds that a call takes while another thread looks on
 
 
-class Company(Pools):
+class Company(Batches):
     """The rules with callbacks, threads and processes."""
 
     @rule(i=index, k=index)

@@ -7,7 +7,7 @@ import struct
 import time
 from pathlib import Path
 
-KINDS = ("model", "context", "sampler", "chain", "adapter", "pool")
+KINDS = ("model", "context", "sampler", "chain", "adapter", "pool", "batch")
 
 
 class Fake:

@@ -295,11 +295,12 @@ class Life(Company):
         """Closing is enough: what is closed needs no dropping."""
         self.step("close everything")
         # ours or, when we have dropped it, still the context's or the adapter's
-        models = [each.model for each in (*self.contexts, *self.loras)]
+        contexts = [each.context for each in self.batches]
+        models = [each.model for each in (*self.contexts, *contexts, *self.loras)]
         each = None
-        for each in [*self.objects(), *models, *self.snapshots, *self.generators]:
+        for each in [*self.objects(), *contexts, *models, *self.snapshots, *self.generators]:
             each.close()
-        del each, models  # the last one may be a generation, with a model that we have dropped
+        del each, contexts, models  # the last one may be a generation, with a model that we have dropped
         self.generators.clear()
         self.pointers.clear()
         self.anchors.clear()

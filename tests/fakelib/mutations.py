@@ -136,6 +136,32 @@ def contexts_keep_no_pools() -> None:
     context_resources.ContextResources.detach_threadpool = detach  # type: ignore[method-assign]
 
 
+def batches_keep_no_context() -> None:
+    """A batch of a context doesn't hold it."""
+    original = Handle.__init__
+
+    def init(self: Handle, ffi: Any, pointer: Any, free: Any, kind: str, *args: Any, **kwargs: Any) -> None:
+        if kind == "batch":
+            kwargs["keep"] = ()
+        original(self, ffi, pointer, free, kind, *args, **kwargs)
+
+    Handle.__init__ = init  # type: ignore[method-assign]
+
+
+def batches_fit_any_context() -> None:
+    """A context computes the batches of others."""
+    from llama_ffi.batch_ext import BatchExt
+    from llama_ffi.context_processing import ProcessesBatches
+
+    plain = ProcessesBatches.process
+
+    def process(self: Any, batch: BatchExt, *, encode: bool = False) -> None:
+        batch.context = self
+        plain(self, batch, encode=encode)
+
+    ProcessesBatches.process = process  # type: ignore[method-assign]
+
+
 def finalizers_never_queue() -> None:
     """A finalizer frees inline even under a callback."""
     callbacks.inside = lambda: False
@@ -157,5 +183,7 @@ MUTATIONS: dict[str, Callable[[], None]] = {
         snapshots_on_the_device_stay_valid,
         pools_are_not_shared,
         contexts_keep_no_pools,
+        batches_keep_no_context,
+        batches_fit_any_context,
     )
 }

@@ -70,6 +70,7 @@ class Population(RuleBasedStateMachine):
         self.chains: list[lf.SamplerChain] = []
         self.loras: list[lf.LoraAdapter] = []
         self.pools: list[lf.ThreadPool] = []
+        self.batches: list[lf.BatchExt] = []
         self.snapshots: list[lf.Snapshot] = []
         self.generators: list[Any] = []
         self.pointers: list[tuple[str, Any]] = []
@@ -83,10 +84,18 @@ class Population(RuleBasedStateMachine):
         type(self).trace(words)
 
     def objects(self) -> list[Any]:
-        return [*self.models, *self.contexts, *self.samplers, *self.chains, *self.loras, *self.pools]
+        return [each for objects in self.lists() for each in objects]
 
     def lists(self) -> list[list[Any]]:
-        return [self.models, self.contexts, self.samplers, self.chains, self.loras, self.pools]
+        return [
+            self.models,
+            self.contexts,
+            self.samplers,
+            self.chains,
+            self.loras,
+            self.pools,
+            self.batches,
+        ]
 
     def expect(self, call: Callable[[], Any], *needed: Any, busy: bool = False) -> Any:
         """Return what ``call`` returns; a refusal must have its reason in one of the ``needed`` objects."""

@@ -14,7 +14,7 @@
 #define MISTAKES 32
 #define MISTAKE_SIZE 200
 
-static const char * const kind_names[N_KINDS] = { "model", "context", "sampler", "chain", "adapter", "pool" };
+static const char * const kind_names[N_KINDS] = { "model", "context", "sampler", "chain", "adapter", "pool", "batch" };
 
 static atomic_int made[N_KINDS], freed[N_KINDS];
 static atomic_int serials;

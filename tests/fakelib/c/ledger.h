@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum kind { MODEL, CONTEXT, SAMPLER, CHAIN, ADAPTER, POOL, N_KINDS };
+enum kind { MODEL, CONTEXT, SAMPLER, CHAIN, ADAPTER, POOL, BATCH, N_KINDS };
 
 struct object {
     uint64_t magic;
