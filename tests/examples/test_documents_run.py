@@ -38,7 +38,7 @@ def test_the_session_of_the_states_runs(tmp_path: Path, monkeypatch: pytest.Monk
     scope["other"].close()
 
 
-@pytest.mark.parametrize("name", ["adapters.md", "devices.md", "gguf.md", "models.md"])
+@pytest.mark.parametrize("name", ["adapters.md", "cyllama.md", "devices.md", "gguf.md", "models.md"])
 def test_the_blocks_run(name: str, tmp_path: Path) -> None:
     program = "\n".join(blocks(ROOT / "docs" / name))
     done = subprocess.run(
