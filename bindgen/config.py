@@ -24,7 +24,9 @@ class Config:
 
     `elsewhere` lists functions that another library than their header's defines, by library;
     `undefined` those that are declared and defined nowhere, with the reason.  `include` lists folders
-    below the source root that are searched beside the headers' own.
+    below the source root that are searched beside the headers' own.  For ctypes, pointers to the structs
+    in `handles` are plain addresses, and so are the members and parameters in `addresses`, each written
+    "struct.member" or "function.parameter".
     """
 
     headers: tuple[Header, ...]
@@ -32,6 +34,8 @@ class Config:
     elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     undefined: Mapping[str, str] = field(default_factory=dict)
     include: tuple[str, ...] = ()
+    handles: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
 
     def library_of(self, function: str, path: str) -> str:
         """Return the key of the library that exports `function`, declared in header `path`."""
@@ -84,6 +88,16 @@ LLAMA_CPP = Config(
     undefined={
         "ggml_threadpool_get_n_threads": "declared in ggml-cpu.h, defined in no source file of this version",
     },
+    # What programs for llama-cpp-python store into these, and get from callbacks, are plain addresses.
+    handles=("ggml_tensor",),
+    addresses=(
+        "llama_model_params.devices",
+        "llama_model_params.tensor_buft_overrides",
+        "llama_opt_epoch.callback_train",
+        "llama_opt_epoch.callback_eval",
+        "llama_opt_params.get_opt_pars",
+        "llama_sampler_seq_config.sampler",
+    ),
 )
 
 # --- what the front end understands ----------------------------------------------------------------

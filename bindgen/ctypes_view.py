@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+from .addresses import with_addresses
 from .analyze import Bindings
 from .emit.ctypes_module import emit_ctypes
 from .ir import Array, FunctionType, Inline, Named, Pointer, Primitive, Tagged, Type
@@ -40,6 +41,7 @@ def ctypes_view(bindings: Bindings) -> Facts:
 
 def ctypes_facts(bindings: Bindings) -> Facts:
     """Return what `ctypes_view` must be, from the IR."""
+    bindings = with_addresses(bindings)
     model = MODELS[LP64.name if ctypes.sizeof(ctypes.c_long) == 8 else "llp64"]
     notation = _Notation(bindings, model.name)
     structs = {}

@@ -8,6 +8,7 @@ as keywords.  Types exist at import; functions are made on first use from the li
 
 from __future__ import annotations
 
+from ..addresses import with_addresses
 from ..analyze import Bindings
 from ..ir import (
     Array,
@@ -38,9 +39,9 @@ _libraries: "dict[str, ctypes.CDLL]" = {}
 _TAIL = '''
 
 def load(libraries: "dict[str, ctypes.CDLL]") -> None:
-    """Set the opened libraries, by manifest key, that functions are looked up in."""
-    _libraries.clear()
-    _libraries.update(libraries)
+    """Set the opened libraries, by manifest key, that functions are looked up in; the dict is kept."""
+    global _libraries
+    _libraries = libraries
 
 
 def _function(name: str) -> Any:
@@ -95,7 +96,7 @@ class _Ctypes:
     """Writes classes first, their fields after, so that structs may point at each other."""
 
     def __init__(self, bindings: Bindings) -> None:
-        self.bindings = bindings
+        self.bindings = bindings = with_addresses(bindings)
         self.scope: Scope = bindings.scope
         self._records = {name.rpartition(" ")[2]: record for name, record in bindings.named_records()}
         self._nameless: dict[Record, str] = {}

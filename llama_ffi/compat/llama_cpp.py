@@ -1,0 +1,121 @@
+"""llama.cpp for programs written against ``llama_cpp.llama_cpp``, on the library that llama_ffi verified.
+
+    from llama_ffi.compat import llama_cpp
+
+    params = llama_cpp.llama_model_default_params()
+    model = llama_cpp.llama_model_load_from_file(b"model.gguf", params)     # an int, or None
+
+All of llama.h, and of ggml*.h and gguf.h beside it: handles to opaque structs are plain integers, NULL is
+None, ``const char *`` is bytes, structs are ``ctypes.Structure`` by value and by reference, callback types
+are decorators, ``_lib`` is a ``ctypes.CDLL``. The declarations are generated from the headers and compared
+with the C compiler's. What llama-cpp-python 0.3.36 adds to them is here too, but :data:`LEFT_OUT`.
+
+Like there, nothing is checked: a wrong call can end the process. Importing this module loads the library.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os  # noqa: F401  (llama_cpp.llama_cpp exports its imports, too)
+import pathlib  # noqa: F401
+import warnings
+from collections.abc import Callable  # noqa: F401
+from ctypes import byref  # noqa: F401
+from typing import TYPE_CHECKING, Any, NewType, Optional, Union  # noqa: F401
+
+from . import _library, _names
+from ._wrapper import ctypes_function_for_shared_library, load_shared_library  # noqa: F401
+
+LEFT_OUT = {
+    "LLAMA_VOCAB_PRE_TYPE_": "an enum of llama.cpp's sources that left its public headers; no C function "
+    "takes or returns one",
+}
+"""Beginnings of names that ``llama_cpp.llama_cpp`` 0.3.36 has and this module hasn't, and why."""
+
+_api: Any = _library.api()
+_lib: ctypes.CDLL = _library.library("llama")
+_NAMES = {name: value for name, value in vars(_api).items() if not name.startswith(("_", "mtmd_", "MTMD_"))}
+_NAMES.pop("load")
+globals().update(_NAMES)
+
+# Handles: for a type checker an int of its own, for ctypes an address.
+for _stem in (
+    "gguf_context",
+    "llama_batch_ext",
+    "llama_context",
+    "llama_kv_cache",
+    "llama_model",
+    "llama_vocab",
+):
+    globals()[f"{_stem}_p"] = NewType(f"{_stem}_p", int)
+    globals()[f"{_stem}_p_ctypes"] = ctypes.c_void_p
+llama_memory_t = NewType("llama_memory_t", int)
+llama_memory_t_ctypes = llama_adapter_lora_p = llama_adapter_lora_p_ctypes = ctypes.c_void_p
+llama_sampler_p_ctypes = ctypes.POINTER(_api.llama_sampler)
+llama_token_p = ctypes.POINTER(_api.llama_token)
+
+llama_log_callback = _api.ggml_log_callback
+for _name, _type in getattr(_api.llama_sampler_i, "_fields_", ()):
+    globals()[f"llama_sampler_i_{_name}"] = _type
+
+# The union has no name in C; programs for llama-cpp-python call it `value`.
+_union = dict(_api.llama_model_kv_override._fields_).get("_anonymous_2")
+if _union is not None:
+    llama_model_kv_override_value = _union
+    _api.llama_model_kv_override.value = _api.llama_model_kv_override._anonymous_2
+
+_names.add_fields(_api)
+ctypes_function = ctypes_function_for_shared_library(_lib)
+LLAMA_MAX_DEVICES: int = _lib.llama_max_devices()
+
+
+def llama_set_adapter_lora(ctx: int, adapter: int, scale: float, /) -> int:
+    """Use one LoRA adapter in a context (deprecated: llama.cpp takes all of them at once)."""
+    _deprecated("llama_set_adapter_lora", "llama_set_adapters_lora")
+    set_adapters: Any = _library.function("llama_set_adapters_lora")
+    adapters, scales = (ctypes.c_void_p * 1)(adapter), (ctypes.c_float * 1)(scale)
+    return int(set_adapters(ctx, adapters, 1, scales))
+
+
+def llama_apply_adapter_cvec(
+    ctx: int, data: Any, len: int, n_embd: int, il_start: int, il_end: int, /
+) -> int:
+    """Use a control vector in a context (deprecated: it was renamed)."""
+    _deprecated("llama_apply_adapter_cvec", "llama_set_adapter_cvec")
+    set_vector: Any = _library.function("llama_set_adapter_cvec")
+    return int(set_vector(ctx, data, len, n_embd, il_start, il_end))
+
+
+def _deprecated(old: str, new: str) -> None:
+    warnings.warn(f"{old} is deprecated; use {new}", DeprecationWarning, stacklevel=3)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__all__":
+        return _exported()
+    if name in _api._FUNCTIONS and not name.startswith("mtmd_"):
+        return globals().setdefault(name, _library.function(name))
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    older = _names.older(name)
+    if older is None:
+        raise AttributeError(_why_not(name))
+    return globals().setdefault(name, older)
+
+
+def _exported() -> list[str]:
+    """Return what a star import takes: all but ggml's functions, and those that this library lacks."""
+    here = [name for name in globals() if not name.startswith("_") and name not in ("LEFT_OUT", "Any")]
+    functions = [name for name in _api._FUNCTIONS if name.startswith("llama_") and hasattr(_lib, name)]
+    return list(dict.fromkeys([*here, *functions]))
+
+
+def _why_not(name: str) -> str:
+    for beginning, reason in LEFT_OUT.items():
+        if name.startswith(beginning):
+            return f"llama_ffi's llama_cpp has no {name}: {reason}"
+    return _names.gone(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *(name for name in _api._FUNCTIONS if not name.startswith("mtmd_"))})
