@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, SupportsIndex
 
 from ._core import arrays, check, stop_texts
 from .context import Context
-from .errors import ArgumentTypeError, BusyError, InvalidArgumentError, PromptTooLongError
+from .errors import BusyError, InvalidArgumentError, PromptTooLongError
 from .generation_loop import Progress, Timings, Usage, pieces_of, texts
 from .model import Model
 from .paths import tiny_model_path
-from .sampler import SamplerChain
+from .sampler import Sampler, SamplerChain, forms
 
 
 def generate(
@@ -26,6 +26,10 @@ def generate(
     min_p: float = 0.05,
     seed: SupportsIndex | None = None,
     sampler: SamplerChain | None = None,
+    json_schema: Mapping[str, Any] | bool | str | bytes | type | None = None,
+    regex: str | None = None,
+    lark: str | None = None,
+    grammar: str | None = None,
     stop: str | Sequence[str] | None = (),
     n_ctx: int = 0,
     n_batch: int = 512,
@@ -50,6 +54,12 @@ def generate(
         seed: of the random numbers, 0 to 2**32-1; None = a random one.
         sampler: a chain of your own instead of temp, top_k, top_p, min_p and seed. It stays yours, with the
             state it has afterwards.
+        json_schema: write JSON that satisfies this schema, see :meth:`Sampler.json_schema`.
+        regex: write text that this regular expression matches, see :meth:`Sampler.regex`.
+        lark: write text of this Lark grammar, see :meth:`Sampler.lark`.
+        grammar: write text of this GBNF grammar, see :meth:`Sampler.grammar`. One of these four at most, and
+            none with a ``sampler``, to which it can be added. The text is whole if ``finish_reason`` is
+            "stop".
         stop: texts that end the generation, or None; they are not part of what is yielded.
         n_ctx: size of the context in tokens; 0 = as many as the prompt and max_tokens need, at most as many
             as the model was trained with.
@@ -70,6 +80,7 @@ def generate(
         PromptTooLongError: the prompt doesn't fit into the context.
         ModelLoadError …: as ``Model.load``; ContextCreateError: as ``Context``.
         InvalidArgumentError, ArgumentTypeError: an argument is out of its range.
+        GrammarError, UnsupportedError: as the samplers named above.
         TokenRangeError, DecodeError, GrammarError …: while iterating.
 
     Threads: one at a time per iterator; iterators on one model may run side by side.
@@ -77,15 +88,17 @@ def generate(
     most = check.integer("max_tokens", max_tokens, -1)
     stops = stop_texts.listed(stop)
     check.integer("n_ctx", n_ctx, 0)
+    form = forms.chosen(sampler=sampler, json_schema=json_schema, regex=regex, lark=lark, grammar=grammar)
     chain = sampler_chain(temp, top_k, top_p, min_p, seed) if sampler is None else sampler
-    if not isinstance(chain, SamplerChain):
-        raise ArgumentTypeError(f"sampler must be a SamplerChain, not {type(chain).__name__}")
+    check.instance("sampler", chain, SamplerChain)
     own_model = not isinstance(model, Model)
     if isinstance(model, Model):
         loaded = model
     else:
         loaded = Model.load(tiny_model_path() if model is None else model, n_gpu_layers=n_gpu_layers)
     try:
+        if form is not None and sampler is None:
+            chain = sampler_chain(temp, top_k, top_p, min_p, seed, forms.sampler(loaded.vocab, form))
         tokens = _tokens(loaded, prompt, add_special, parse_special)
         context = context_for(loaded, tokens, most, n_ctx=n_ctx, n_batch=n_batch, n_threads=n_threads)
     except BaseException:
@@ -220,9 +233,14 @@ class Generation:
 
 
 def sampler_chain(
-    temp: float, top_k: int, top_p: float, min_p: float, seed: SupportsIndex | None
+    temp: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    seed: SupportsIndex | None,
+    form: Sampler | None = None,
 ) -> SamplerChain:
-    """Return the usual chain for these options; see :func:`generate`."""
+    """Return the usual chain for these options, behind ``form`` if it is given; see :func:`generate`."""
     temperature = check.real("temp", temp, 0.0, 1e6)
     best = check.integer("top_k", top_k, 0)
     mass = check.real("top_p", top_p, 0.0, 1.0)
@@ -230,6 +248,8 @@ def sampler_chain(
     if seed is not None:
         check.seed(seed)
     chain = SamplerChain()
+    if form is not None:
+        chain.add(form)
     if temperature == 0.0:
         return chain.add_greedy()
     if best:

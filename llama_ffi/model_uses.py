@@ -62,8 +62,11 @@ class ModelUses(ModelProperties):
             variables: a dict of the template's own variables, ``{"enable_thinking": False}`` for example.
             parse_special: recognise special tokens in messages, too; leave it off for text that you don't
                 trust.
-            max_tokens, temp, top_k, top_p, min_p, seed, sampler, stop, special, n_ctx, n_batch, n_threads:
-                as for :func:`llama_ffi.generate`; max_tokens is -1, until the context is full.
+            max_tokens, temp, top_k, top_p, min_p, seed, sampler, json_schema, regex, lark, grammar, stop,
+                special, n_ctx, n_batch, n_threads: as for :func:`llama_ffi.generate`; max_tokens is -1, until
+                the context is full.
+            response_format: what the answer shall be, as OpenAI's API has it: ``{"type": "json_object"}``, or
+                ``{"type": "json_schema", "json_schema": {"schema": …}}``.
 
         Returns:
             a :class:`llama_ffi.ChatReply` with the text, the reason for its end and the tokens it took; or

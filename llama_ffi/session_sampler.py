@@ -32,6 +32,9 @@ RESTORABLE = frozenset(
         "penalties",
         "dry",
         "grammar",
+        "json-schema",
+        "regex",
+        "lark",
     }
 )
 """samplers whose state is what they have accepted and how often they were asked"""

@@ -33,7 +33,16 @@ class Vocab(VocabFacts):
     Threads: any number at a time; llama.cpp only reads it.
     """
 
-    __slots__ = ("_checks", "_ids", "_pieces", "_plain_pieces", "_specials")
+    __slots__ = (
+        "__weakref__",
+        "_checks",
+        "_guidance",
+        "_ids",
+        "_longest",
+        "_pieces",
+        "_plain_pieces",
+        "_specials",
+    )
 
     def __init__(self, model: Handle, pointer: Any) -> None:
         """Made by :class:`Model`."""
@@ -43,6 +52,8 @@ class Vocab(VocabFacts):
         self._checks = TextChecks(self._ffi, self._lib, pointer, self._type.name, self._n_tokens)
         self._ids: Mapping[bytes, int] | None = None
         self._specials: list[Any] | None = None  # what llama_ffi.chat has looked up
+        self._longest = 0
+        self._guidance: Any = None  # llguidance's view of it, see _core.guidance
 
     def __repr__(self) -> str:
         return (
@@ -238,3 +249,20 @@ class Vocab(VocabFacts):
             pieces.pop(b"", None)
             self._ids = pieces
         return self._ids
+
+    def _spell(self, data: bytes) -> list[int] | None:
+        """Return tokens for bytes, the longest first at each place; None if there are none for some byte."""
+        known = self._ids_of_pieces()
+        if not self._longest:
+            self._longest = max(map(len, known), default=0)
+        tokens, start = [], 0
+        while start < len(data):
+            for end in range(min(len(data), start + self._longest), start, -1):
+                token = known.get(data[start:end])
+                if token is not None:
+                    tokens.append(token)
+                    start = end
+                    break
+            else:
+                return None
+        return tokens

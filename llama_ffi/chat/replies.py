@@ -9,12 +9,12 @@ from typing import Any, SupportsIndex
 
 from .._core import check, stop_texts
 from ..context import Context
-from ..errors import ArgumentTypeError, CancelledError
+from ..errors import ArgumentTypeError, CancelledError, InvalidArgumentError
 from ..generation import Generation, context_for, sampler_chain
 from ..generation_loop import Progress, Timings, Usage, pieces_of
 from ..model import Model
 from ..paths import tiny_model_path
-from ..sampler import SamplerChain
+from ..sampler import SamplerChain, forms
 from .budget import Limits
 from .messages import Message
 from .templates import tokenize
@@ -182,7 +182,8 @@ def _begin(
     def context(most: int) -> Context:
         return context_for(model, tokens, most, n_ctx=n_ctx, n_batch=n_batch, n_threads=n_threads)
 
-    return ChatStream(start(context, Progress(tokens, 0, leading_space(model, tokens)), **sampling))
+    progress = Progress(tokens, 0, leading_space(model, tokens))
+    return ChatStream(start(model, context, progress, **sampling))
 
 
 def leading_space(model: Model, tokens: list[int]) -> bool:
@@ -226,6 +227,7 @@ def chat_tokens(
 
 
 def start(
+    model: Model,
     context: Any,
     progress: Progress,
     *,
@@ -236,6 +238,11 @@ def start(
     min_p: float = 0.05,
     seed: SupportsIndex | None = None,
     sampler: SamplerChain | None = None,
+    json_schema: Any = None,
+    regex: str | None = None,
+    lark: str | None = None,
+    grammar: str | None = None,
+    response_format: Mapping[str, Any] | None = None,
     stop: str | Sequence[str] | None = (),
     special: bool = False,
     **unknown: Any,
@@ -243,6 +250,7 @@ def start(
     """Return the generation of an answer.
 
     Arguments:
+        model: the context's.
         context: a Context, which stays its owner's; or a function that makes one of a number of tokens.
         progress: with the chat's tokens.
     """
@@ -250,7 +258,20 @@ def start(
         raise _no_option(next(iter(unknown)))
     most = check.integer("max_tokens", max_tokens, -1)
     stops = stop_texts.listed(stop)
-    chain = sampler_chain(temp, top_k, top_p, min_p, seed) if sampler is None else sampler
+    form = forms.chosen(
+        sampler=sampler,
+        json_schema=json_schema,
+        regex=regex,
+        lark=lark,
+        grammar=grammar,
+        response_format=schema_of(response_format),
+    )
+    if form is None:
+        chain = sampler_chain(temp, top_k, top_p, min_p, seed)
+    elif sampler is None:
+        chain = sampler_chain(temp, top_k, top_p, min_p, seed, forms.sampler(model.vocab, form))
+    else:
+        chain = sampler
     check.instance("sampler", chain, SamplerChain)
     owned: list[Any] = [chain] if sampler is None else []
     if not isinstance(context, Context):
@@ -258,6 +279,32 @@ def start(
         owned.insert(0, context)
     pieces = pieces_of(context, chain, progress, most, bool(special))
     return Generation(context, progress, pieces, stops, owned)
+
+
+def schema_of(response_format: Mapping[str, Any] | None) -> Any:
+    """Return the JSON schema that a ``response_format`` of OpenAI's API asks for, None for plain text.
+
+    Raises:
+        InvalidArgumentError, ArgumentTypeError: it is of no known form.
+    """
+    if response_format is None:
+        return None
+    check.instance("response_format", response_format, Mapping)
+    kind = response_format.get("type")
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return response_format.get("schema", {"type": "object"})
+    if kind == "json_schema":
+        inner = response_format.get("json_schema")
+        if isinstance(inner, Mapping) and "schema" in inner:
+            return inner["schema"]
+        raise InvalidArgumentError(
+            'a response_format of the type "json_schema" has the schema in ["json_schema"]["schema"]'
+        )
+    raise InvalidArgumentError(
+        f'the type of response_format is {kind!r}; there are "text", "json_object" and "json_schema"'
+    )
 
 
 def _no_option(name: str) -> ArgumentTypeError:

@@ -110,8 +110,8 @@ class ChatSession:
             text: what the user says.
             stream: return a :class:`ChatStream`; the turn ends when it has ended or is closed. A turn that is
                 still open when the next begins is closed first.
-            sampling: max_tokens, temp, top_k, top_p, min_p, seed, sampler, stop, special, as for
-                :meth:`llama_ffi.Model.chat`.
+            sampling: max_tokens, temp, top_k, top_p, min_p, seed, sampler, json_schema, response_format,
+                regex, lark, grammar, stop, special, as for :meth:`llama_ffi.Model.chat`.
 
         Raises:
             PromptTooLongError: the conversation doesn't fit into the context any more.
@@ -133,7 +133,8 @@ class ChatSession:
                     f"{self._context.n_ctx_seq}; reset() it, or use a larger n_ctx"
                 )
             progress = Progress(tokens, self._keep(tokens), leading_space(self.model, tokens))
-            turn = _Turn(start(self._context, progress, **sampling), self, question, tokens)
+            running = start(self.model, self._context, progress, **sampling)
+            turn = _Turn(running, self, question, tokens)
             self._running = turn
             return turn if stream else finished(turn)
 

@@ -37,7 +37,33 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
         "-s", "--seed", type=int, metavar="S", help="random seed (default: another one each time)"
     )
 
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--json-schema", metavar="FILE", help="write JSON of this schema: a file, or the schema, as {…}"
+    )
+    form.add_argument("--regex", metavar="PATTERN", help="write text that this regular expression matches")
+    form.add_argument("--lark", metavar="FILE", help="write text of this Lark grammar: a file")
+    form.add_argument("--grammar", metavar="FILE", help="write text of this GBNF grammar: a file")
+
 
 def sampling(args: argparse.Namespace) -> dict[str, Any]:
     """Return what `add_sampling` has parsed as arguments of the library."""
-    return {name: getattr(args, name) for name in ("temp", "top_k", "top_p", "min_p", "seed")}
+    options = {name: getattr(args, name) for name in ("temp", "top_k", "top_p", "min_p", "seed", "regex")}
+    for name in ("json_schema", "lark", "grammar"):
+        value = getattr(args, name)
+        inline = name == "json_schema" and value is not None and value.lstrip().startswith("{")
+        options[name] = value if value is None or inline else _read(name, value)
+    return options
+
+
+def _read(name: str, path: str) -> str:
+    from llama_ffi.errors import InvalidArgumentError
+
+    option = "--" + name.replace("_", "-")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError as error:
+        raise InvalidArgumentError(f"{option}: {path!r} can't be read: {error.strerror}") from None
+    except ValueError as error:  # not UTF-8, or a NUL in the name
+        raise InvalidArgumentError(f"{option}: {path!r}: {error}") from None

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ..vocab import Vocab
     from .candidates import Candidates
     from .custom import PythonSampler
+    from .structured import Whitespace
 
 Self = TypeVar("Self", bound="Adders")
 
@@ -154,3 +155,21 @@ class Adders:
                 vocab, grammar, root, trigger_patterns=trigger_patterns, trigger_tokens=trigger_tokens
             )
         )
+
+    def add_json_schema(
+        self: Self,
+        vocab: Vocab,
+        schema: Mapping[str, Any] | bool | str | bytes | type,
+        *,
+        whitespace: Whitespace = "short",
+    ) -> Self:
+        """Append :meth:`Sampler.json_schema`."""
+        return self.add(Sampler.json_schema(vocab, schema, whitespace=whitespace))
+
+    def add_regex(self: Self, vocab: Vocab, pattern: str) -> Self:
+        """Append :meth:`Sampler.regex`."""
+        return self.add(Sampler.regex(vocab, pattern))
+
+    def add_lark(self: Self, vocab: Vocab, grammar: str) -> Self:
+        """Append :meth:`Sampler.lark`."""
+        return self.add(Sampler.lark(vocab, grammar))

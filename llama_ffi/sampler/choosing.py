@@ -260,7 +260,10 @@ class Choosing(Owned):
             kind = member.kind
             if not kind.grammar:
                 continue
-            if kind.lazy is not None and not kind.lazy.triggered:
+            if kind.python is not None:
+                if not kind.python.object.allows(token):
+                    raise GrammarError(f"the sampler {kind.name} refuses token {token}; nothing was accepted")
+            elif kind.lazy is not None and not kind.lazy.triggered:
                 sampler = kind.lazy.look(token)
                 if sampler is not None:
                     started[index] = sampler

@@ -99,19 +99,11 @@ class LazyGrammar:
 
     def _spell(self, data: bytes) -> list[int]:
         """Return tokens for the end of a token's piece, which is no token of its own."""
-        known = self._vocab._ids_of_pieces()
-        tokens = []
-        while data:
-            for length in range(len(data), 0, -1):
-                token = known.get(data[:length])
-                if token is not None:
-                    tokens.append(token)
-                    data = data[length:]
-                    break
-            else:
-                raise GrammarError(
-                    f"the trigger ends inside a token, and no token of the vocabulary begins with {data!r}"
-                )
+        tokens = self._vocab._spell(data)
+        if tokens is None:
+            raise GrammarError(
+                f"the trigger ends inside a token, and the vocabulary has no tokens for {data!r} behind it"
+            )
         return tokens
 
     def _start(self, tokens: list[int]) -> Base:

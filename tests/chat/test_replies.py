@@ -151,7 +151,7 @@ def test_wrong_options(model: lf.Model, options: dict[str, object], error: type[
 def test_a_misspelt_option_is_named(model: lf.Model) -> None:
     with pytest.raises(ArgumentTypeError, match=r"no option 'max_token'; did you mean 'max_tokens'\?"):
         lf.ask("What colour is grass?", model, max_token=3)
-    with pytest.raises(ArgumentTypeError, match="no option 'wings'; there are: documents, limits"):
+    with pytest.raises(ArgumentTypeError, match="no option 'wings'; there are: documents, grammar"):
         model.chat(GRASS, wings=2)
 
 

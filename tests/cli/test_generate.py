@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -125,3 +126,31 @@ def test_any_text_is_a_prompt(llama: Run) -> None:
         done = llama("generate", "-p", prompt, "-n", "3", "--seed", "1")
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(prompt)
+
+
+def test_the_form_of_the_text(llama: Run, tmp_path: Path) -> None:
+    schema = '{"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"]'
+    schema += ', "additionalProperties": false}'
+    files = {"schema.json": schema, "x.gbnf": 'root ::= "yes" | "no"', "x.lark": 'start: "a" "b"'}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    for options, pattern in {
+        ("--json-schema", schema): r'\{\s*"n"\s*:\s*[12]\s*\}',
+        ("--json-schema", str(tmp_path / "schema.json")): r'\{\s*"n"\s*:\s*[12]\s*\}',
+        ("--grammar", str(tmp_path / "x.gbnf")): "yes|no",
+        ("--lark", str(tmp_path / "x.lark")): "ab",
+        ("--regex", "[xyz]{3}"): "[xyz]{3}",
+    }.items():
+        done = llama("generate", PROMPT, "--no-display-prompt", "-n", "200", "-s", "1", *options)
+        assert re.fullmatch(pattern, done.stdout.strip()), (options, done.stdout, done.stderr)
+
+
+def test_a_form_that_can_not_be(fails: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"\xff")
+    assert "--json-schema: 'missing.json' can't be read: No such file" in fails(
+        "generate", "--json-schema", "missing.json"
+    )
+    assert "utf-8" in fails("generate", "--lark", str(tmp_path / "x"))
+    assert "isn't JSON" in fails("generate", "--json-schema", "{nothing")
+    assert "invalid regex" in fails("generate", "--regex", "((")
+    assert "not allowed with" in fails("generate", "--regex", "a", "--grammar", "b", status=2)
