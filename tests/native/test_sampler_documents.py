@@ -31,7 +31,7 @@ def test_a_program_runs(program: str) -> None:
 def test_the_table_is_complete_and_true() -> None:
     rows = re.findall(r"^\| (`\w+\(.*?)\|.*\| ?(yes|) ?\|$", TEXT, re.MULTILINE)
     named = {name: there == "yes" for cell, there in rows for name in re.findall(r"`(\w+)\(", cell)}
-    assert set(named) == {*NAMES, "custom"}
+    assert set(named) == {*NAMES, "json_schema", "regex", "lark", "custom"}
     from llama_ffi.sampler.offload import _ON_BACKENDS
 
     assert {name.replace("_", "-") for name, there in named.items() if there} == set(_ON_BACKENDS)
