@@ -18,7 +18,7 @@ from . import errors
 from .errors import LlamaError
 
 if TYPE_CHECKING:
-    from . import chat, gguf, log, raw, testing
+    from . import chat, gguf, log, raw, rpc, testing
     from ._core.binding import use
     from ._core.store_registry import StoredState
     from ._core.text import Utf8Decoder
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from .generation import Generation, generate
     from .generation_loop import Timings, Usage
     from .imatrix import ImportanceEntry, ImportanceMatrix
+    from .isolated import IsolatedModel
+    from .isolated_generation import IsolatedGeneration
     from .memory import Memory
     from .memory_use import MemoryBreakdown, MemoryUse
     from .model import Model
@@ -99,6 +101,8 @@ _HOME = {
     "LoraAdapter": "adapter",
     "ImportanceEntry": "imatrix",
     "ImportanceMatrix": "imatrix",
+    "IsolatedGeneration": "isolated_generation",
+    "IsolatedModel": "isolated",
     "Memory": "memory",
     "MemoryBreakdown": "memory_use",
     "MemoryUse": "memory_use",
@@ -154,7 +158,7 @@ _HOME = {
     "tiny_model_path": "paths",
     "use": "_core.binding",
 }
-_MODULES = frozenset({"chat", "gguf", "log", "raw", "splits", "testing"})
+_MODULES = frozenset({"chat", "gguf", "log", "raw", "rpc", "splits", "testing"})
 
 __all__ = [
     "Backend",
@@ -175,6 +179,8 @@ __all__ = [
     "Generation",
     "ImportanceEntry",
     "ImportanceMatrix",
+    "IsolatedGeneration",
+    "IsolatedModel",
     "LlamaError",
     "LoraAdapter",
     "Memory",
@@ -231,6 +237,7 @@ __all__ = [
     "rerank",
     "score",
     "raw",
+    "rpc",
     "read_control_vector",
     "testing",
     "splits",

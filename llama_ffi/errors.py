@@ -80,6 +80,10 @@ class BackendLoadError(BackendError, LibraryLoadError):
     """A back end that ``LLAMA_FFI_BACKEND`` names can't be used; the message says why and what to do."""
 
 
+class RpcConnectError(BackendError, ConnectionError):
+    """An RPC worker can't be reached, is busy, or speaks another version of the protocol."""
+
+
 # --- handles ---------------------------------------------------------------------------------------
 
 
@@ -285,8 +289,12 @@ class QuantizeError(LlamaError, OSError):
     """Quantization failed."""
 
 
-class RpcWorkerLostError(LlamaError, ConnectionError):
-    """An RPC worker went away while a model was using it."""
+class ModelProcessLostError(LlamaError, ConnectionError):
+    """The process that an isolated model ran in has ended; ``code`` is its status, ``log`` its last lines."""
+
+
+class RpcWorkerLostError(ModelProcessLostError):
+    """An RPC worker went away while an isolated model was using it."""
 
 
 __all__ = [

@@ -8,7 +8,7 @@ context, sampler or adapter is gone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from . import model_memory, model_saving
 from ._core import binding, check, logs, model_file, model_source
@@ -107,6 +107,7 @@ class Model(ModelUses):
         no_host: bool = False,
         no_alloc: bool = False,
         load_mtp: bool = False,
+        rpc: str | Iterable[str] | None = None,
         isolate: bool | float = False,
     ) -> Model:
         """Load a model from a GGUF file, the parts of a split one, or an open file.
@@ -139,12 +140,17 @@ class Model(ModelUses):
             no_host: don't use host buffers of GPUs.
             no_alloc: read the metadata and plan the memory, but load no weights: for :meth:`measure`.
             load_mtp: load the layers for multi-token prediction.
-            isolate: let another process load the model and decode a token first: what would end this process
-                ends that one, and is a ModelFileError. For files from strangers: it takes as long as a second
-                start. A number = seconds to wait for it, True = 600.
+            rpc: workers ("host:port", see :mod:`llama_ffi.rpc`) whose devices come before the local ones;
+                with ``devices=[]`` there are no local ones. **A worker that goes away ends this process**;
+                with ``isolate`` it is an RpcWorkerLostError.
+            isolate: let another process run the risk. Without ``rpc`` that is the load: the other process
+                loads the model and decodes a token first, and what would end this one ends that one, and is a
+                ModelFileError. For files from strangers: it takes as long as a second start. With ``rpc`` the
+                risk lasts as long as the model, so the model stays in that process: what is returned is an
+                :class:`~llama_ffi.IsolatedModel`. A number = seconds to wait for the load, True = 600.
 
         Returns:
-            the model, owned.
+            the model, owned; with ``rpc`` and ``isolate`` an :class:`~llama_ffi.IsolatedModel`.
 
         Raises:
             ModelNotFoundError, ModelPermissionError: no such file; it may not be read.
@@ -152,11 +158,38 @@ class Model(ModelUses):
             ModelLoadError: llama.cpp refused it (``.log`` has its words), or ``progress`` cancelled.
             InvalidArgumentError, BackendError: a parameter can't be; no device of that name; a pattern that
                 matches no tensor; a pipe or a closed file instead of a real one.
+            RpcConnectError: a worker isn't there, is busy or speaks another version of the protocol.
             ArgumentTypeError: ``path`` is neither a path nor a binary file.
 
         Threads: any; ``progress`` is called on this one. Loads from open files take turns, because a file has
         only one position; nobody else may move it meanwhile.
         """
+        if rpc is not None and isolate is not False:
+            from .isolated import IsolatedModel
+
+            isolated = IsolatedModel.load(
+                path,
+                rpc=rpc,
+                timeout=isolate_.SECONDS if isolate is True else check.real("isolate", isolate, 0.0),
+                progress=progress,
+                offset=offset,
+                n_gpu_layers=n_gpu_layers,
+                split_mode=split_mode,
+                main_gpu=main_gpu,
+                tensor_split=tensor_split,
+                devices=devices,
+                tensor_buft_overrides=tensor_buft_overrides,
+                load_mode=load_mode,
+                lazy_mode=lazy_mode,
+                kv_overrides=kv_overrides,
+                vocab_only=vocab_only,
+                check_tensors=check_tensors,
+                use_extra_bufts=use_extra_bufts,
+                no_host=no_host,
+                no_alloc=no_alloc,
+                load_mtp=load_mtp,
+            )
+            return cast(Model, isolated)  # who wants its type calls IsolatedModel.load
         active = binding.active()
         lib = active.lib
         vocab_only = check.truth("vocab_only", vocab_only)
@@ -175,6 +208,11 @@ class Model(ModelUses):
                 overrides=kv_overrides or {},
                 seconds=isolate_.SECONDS if isolate is True else check.real("isolate", isolate, 0.0),
             )
+        if rpc is not None:
+            from .rpc import in_use, with_local
+
+            workers = in_use(rpc)
+            devices = with_local(workers.endpoints, devices)
         params, keep, callback = model_params(
             active,
             n_gpu_layers=n_gpu_layers,
@@ -215,6 +253,8 @@ class Model(ModelUses):
         # devices are kept by C as pointers into its own registry; every other array was only read. The
         # callback isn't called any more: kept, a program that the model is part of could never be collected.
         needed = [each for each in keep if each is not callback]
+        if rpc is not None:
+            needed.append(workers.begin())
         model = cls(pointer, source.name, vocab_only=bool(vocab_only), no_alloc=bool(no_alloc), keep=needed)
         model._sources = source.files
         model._reordered = model_saving.reordered(lines)

@@ -65,6 +65,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "Model.load(no_alloc=…)": ("llama_model_params.no_alloc",),
     "Model.load(no_host=…)": ("llama_model_params.no_host",),
     "Model.load(path=open file)": ("llama_model_load_from_file_ptr",),
+    "Model.load(rpc=…)": ("ggml_backend_rpc_add_server",),
     "Model.load(tensor_buft_overrides=…)": ("llama_max_tensor_buft_overrides",),
     "Model.sampling": ("llama_model_meta_key_str",),
     "Sampler.adaptive_p": ("llama_sampler_init_adaptive_p",),
@@ -77,6 +78,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "quantize(max_buf_size=…)": ("llama_model_quantize_params.max_buf_size",),
     "quantize(prune_layers=…)": ("llama_model_quantize_params.prune_layers",),
     "quantize(tensor_types=…)": ("llama_model_quantize_params.tt_overrides",),
+    "rpc.serve": ("ggml_backend_rpc_add_server", "ggml_backend_rpc_start_server"),
 }
 """Feature → the C functions, and the fields as ``struct.field``, that it needs above the floor."""
 

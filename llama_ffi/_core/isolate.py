@@ -74,7 +74,7 @@ def probe(
         raise told
     said = done.stderr.decode("utf-8", "replace").splitlines()
     raise ModelFileError(
-        f"{name}: a process that tried to load it died ({_how(done.returncode)}): the file is damaged or "
+        f"{name}: a process that tried to load it died ({how(done.returncode)}): the file is damaged or "
         f"hostile in a way that llama.cpp doesn't survive",
         code=done.returncode,
         log=said[-20:],
@@ -91,7 +91,7 @@ def _told(lines: Sequence[str]) -> errors.LlamaError | None:
         return None
 
 
-def _how(status: int) -> str:
+def how(status: int) -> str:
     if status < 0:
         try:
             return signal.Signals(-status).name

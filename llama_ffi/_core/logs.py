@@ -247,9 +247,14 @@ def _line(level: int, line: str) -> None:
         lines.append(line)
     if local.watches:
         _ask(local, line)
-    if _paused or local.hidden:
+    if not local.hidden:
+        deliver(_levels.get(level, 20), line)
+
+
+def deliver(number: int, line: str) -> None:
+    """Hand a line with logging's level to the sinks and the logger; also for lines of another process."""
+    if _paused:
         return
-    number = _levels.get(level, 20)
     for sink in list(_sinks):
         sink(number, line)
     logging = sys.modules.get("logging")

@@ -31,6 +31,7 @@ COMMANDS = {
     "perplexity": "measure how well a model predicts a text",
     "embed": "turn texts into vectors, or sort documents by a query",
     "quantize": "write a model file with its weights in a smaller type",
+    "rpc-worker": "lend this machine's devices to models of other processes",
     "info": "show the library that is used, its devices, and a model's metadata",
 }
 
@@ -55,7 +56,7 @@ def build_parser(argv: Sequence[str]) -> Parser:
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
         if name in argv:
-            module = importlib.import_module(f".{name}", __name__)
+            module = importlib.import_module(f".{name.replace('-', '_')}", __name__)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     return parser

@@ -12,7 +12,7 @@ from contextlib import closing
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .sampling import add_computing, add_model, add_sampling, sampling
+from .sampling import add_computing, add_model, add_sampling, open_model, sampling
 from .text import harmless, one_line, utf8
 
 if TYPE_CHECKING:
@@ -45,10 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import llama_ffi
-
-    path = llama_ffi.tiny_model_path() if args.model is None else args.model
-    with llama_ffi.Model.load(path, n_gpu_layers=args.n_gpu_layers) as model:
+    with open_model(args) as model:
         conversation = Conversation(model, args, template(args.chat_template))
         with closing(conversation):
             return on_terminal(conversation) if sys.stdin.isatty() else from_pipe(conversation)

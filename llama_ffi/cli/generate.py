@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from typing import Any
 
-from .sampling import add_computing, add_model, add_sampling, sampling
+from .sampling import add_computing, add_model, add_sampling, open_model, sampling
 from .text import utf8
 
 
@@ -28,21 +30,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    prompt = utf8(args.text if args.text is not None else args.prompt or "", "the prompt")
+    with open_model(args, isolate=True) as model:
+        write(prompt, begin(model, prompt, args), shown=args.no_display_prompt)
+    return 0
+
+
+def begin(model: Any, prompt: str, args: argparse.Namespace) -> Iterator[str]:
+    """Return the pieces of the continuation; a model on RPC workers makes them in its own process."""
     import llama_ffi
 
-    prompt = utf8(args.text if args.text is not None else args.prompt or "", "the prompt")
-    pieces = llama_ffi.generate(
-        prompt,
-        model=llama_ffi.tiny_model_path() if args.model is None else args.model,
-        max_tokens=args.max_tokens,
-        n_ctx=args.ctx_size,
-        n_threads=args.threads,
-        n_gpu_layers=args.n_gpu_layers,
+    options = {
+        "max_tokens": args.max_tokens,
+        "n_ctx": args.ctx_size,
+        "n_threads": args.threads,
         **sampling(args),
-    )
+    }
+    if args.rpc:
+        pieces: Iterator[str] = model.generate(prompt, **options)
+        return pieces
+    return llama_ffi.generate(prompt, model=model, **options)
+
+
+def write(prompt: str, pieces: Iterator[str], *, shown: bool) -> None:
+    """Print the prompt, unless it is `shown` already, and the pieces as they come."""
     out = sys.stdout
     last = ""
-    shown = args.no_display_prompt
     for piece in pieces:
         # The prompt waits for the first piece: a wrong model shows its error and nothing else.
         if not shown:
@@ -55,4 +68,3 @@ def run(args: argparse.Namespace) -> int:
         out.write(prompt)
     if not last.endswith("\n"):
         out.write("\n")
-    return 0

@@ -18,6 +18,42 @@ def add_computing(parser: argparse.ArgumentParser) -> None:
         "-t", "--threads", type=int, metavar="N", help="CPU threads (default: the cores; 1 if small)"
     )
     parser.add_argument("--n-gpu-layers", type=int, metavar="N", help="layers to keep on GPUs (default: all)")
+    parser.add_argument(
+        "--device",
+        action="append",
+        metavar="NAME,…",
+        help="devices to use, by the names that `llama-ffi info` shows; CPU = no GPU (default: all)",
+    )
+    parser.add_argument(
+        "--rpc",
+        action="append",
+        metavar="HOST:PORT,…",
+        help="workers whose devices to use as well, see `llama-ffi rpc-worker`",
+    )
+
+
+def open_model(args: argparse.Namespace, *, isolate: bool = False) -> Any:
+    """Return the model that `add_model` and `add_computing` have parsed.
+
+    `isolate`: on RPC workers it runs in a process of its own, so that the loss of one is an error.
+    """
+    import llama_ffi
+
+    path = llama_ffi.tiny_model_path() if args.model is None else args.model
+    options: dict[str, Any] = {"n_gpu_layers": args.n_gpu_layers}
+    devices = _listed(args.device)
+    if devices is not None:
+        options["devices"] = [] if devices in (["none"], ["CPU"], ["cpu"]) else devices
+    workers = _listed(args.rpc)
+    if workers is not None:
+        options |= {"rpc": workers, "isolate": isolate}
+    return llama_ffi.Model.load(path, **options)
+
+
+def _listed(given: list[str] | None) -> list[str] | None:
+    if given is None:
+        return None
+    return [name.strip() for text in given for name in text.split(",") if name.strip()]
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:

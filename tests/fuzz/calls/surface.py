@@ -17,12 +17,26 @@ SPECIAL = (
 NOT_CALLED = {
     "testing.architectures": "makes a model of each of 153 kinds: seconds",
     "quantize": "minutes of a process' time go into few calls; tests/quantization fuzzes its arguments",
+    "IsolatedModel.load": "each starts a process: half a second; tests/devices ends them in every way",
+    "rpc.serve": "goes on until Ctrl-C",
     "diagnose": "looks at the system and compiles; no argument",
     "log.LogFile": "the same",
     "log.to_file": "the process' log would go on into a folder that is removed",
 }
 """Left out, each with its reason."""
-PRIVATE = {"pointer", "generation", "progress", "entry", "info", "enter", "fields", "shape", "active", "home"}
+PRIVATE = {
+    "pointer",
+    "generation",
+    "progress",
+    "entry",
+    "info",
+    "enter",
+    "fields",
+    "shape",
+    "active",
+    "home",
+    "process",
+}
 """Classes whose constructor needs one of these are made by others of ours."""
 
 
@@ -49,7 +63,7 @@ class Call:
 
 def _modules() -> list[tuple[str, ModuleType]]:
     return [("", lf)] + [(f"{m.__name__.split('.')[-1]}.", m) for m in (lf.chat, lf.gguf, lf.testing)] + [
-        (f"{m.__name__.split('.')[-1]}.", m) for m in (lf.log, lf.splits)
+        (f"{m.__name__.split('.')[-1]}.", m) for m in (lf.log, lf.rpc, lf.splits)
     ]  # fmt: skip
 
 
