@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from build_backends import build, recipes, stage
 from build_backends.errors import BuildError
@@ -34,19 +35,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="for which processors of its kind, for example 90a-real;120",
     )
-    parser.add_argument(
-        *("--cmake-arg", "--define", "-D"),
-        dest="cmake_arg",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a definition for cmake, with or without -D before it (repeat it)",
-    )
+    add_definitions(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="put the result there, not where it is found")
 
 
-def definition(text: str) -> tuple[str, str]:
-    """Return name and value of one `--cmake-arg`; raise BuildError if it is none."""
+def add_definitions(parser: argparse.ArgumentParser) -> None:
+    """Declare `--cmake-arg NAME=VALUE` and `-D NAME=VALUE`."""
+    options: dict[str, Any] = {"dest": "cmake_arg", "action": "append", "metavar": "NAME=VALUE"}
+    # The value may be left out, so that `--cmake-arg -DNAME=VALUE` is two options: that is how it gets typed.
+    parser.add_argument(
+        "--cmake-arg", nargs="?", const="", help="a definition for cmake (repeat it)", **options
+    )
+    parser.add_argument("-D", "--define", help="the same", **options)
+
+
+def definitions(given: Sequence[str] | None) -> dict[str, str]:
+    """Return the cmake definitions of a command line; raise BuildError for what is none."""
+    given = list(given or ())
+    if given and not given[-1]:
+        raise BuildError("--cmake-arg wants a definition: NAME=VALUE")
+    return dict(_definition(text) for text in given if text)
+
+
+def _definition(text: str) -> tuple[str, str]:
     match = re.fullmatch(r"(?:-D)?([A-Za-z_][A-Za-z0-9_-]*)(?::[A-Z]+)?=(.*)", text, re.DOTALL)
     if not match:
         raise BuildError(f"--cmake-arg {text} is no definition: write it as NAME=VALUE")
@@ -62,7 +73,7 @@ def run(options: argparse.Namespace) -> Path:
         known = [name for name in recipes.names() if name != "none"]
         raise BuildError(f"there is no back end {options.backend!r} to build: use one of {', '.join(known)}")
     settings = checked(
-        Settings(options.backend, dict(map(definition, options.cmake_arg)), options.arch, options.source)
+        Settings(options.backend, definitions(options.cmake_arg), options.arch, options.source)
     )
     recipe = settings.recipe
     result = build.build(settings)

@@ -16,7 +16,9 @@ if _ROOT not in sys.path:
 from build_backends import build, settings, stage, tags  # noqa: E402
 
 NATIVE = "llama_ffi/_native"
-GUARD = "build_backends/native/guard"
+
+# What only makes wheels.
+FRONT_ENDS_ONLY = {f"build_backends/{name}.py" for name in ("gate", "hatch_hook", "pep517", "wheel")}
 
 
 class NativeLibrariesHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -26,16 +28,17 @@ class NativeLibrariesHook(BuildHookInterface):  # type: ignore[type-arg]
         """Build and add the libraries; `version` is "standard" or "editable"."""
         result = build.build_package(settings.current())
         build_data["pure_python"] = result is None
-        build_data["tag"] = tags.wheel_tag() if result else "py3-none-any"
+        build_data["tag"] = settings.current().tag or (tags.wheel_tag() if result else tags.ANY)
         if version == "editable":
             if result:
                 stage.publish(result, Path(self.root) / NATIVE)
         else:
             if result:
                 build_data["force_include"][str(result)] = NATIVE
-            # `llama-ffi bind` works from a wheel too; a checkout has the generator beside the package.
-            # It compiles the guard for other libraries, where there is a compiler.
+            # `llama-ffi bind` and `build` work from a wheel too; a checkout has them beside the package.
             build_data["force_include"][str(Path(self.root) / "bindgen")] = "llama_ffi/_bindgen"
-            for source in sorted((Path(self.root) / GUARD).iterdir()):
-                if source.name != "calls.cpp":  # generated: made anew for each library
-                    build_data["force_include"][str(source)] = f"llama_ffi/_guard/{source.name}"
+            for folder in ("build_backends", "vendor"):
+                for file in sorted((Path(self.root) / folder).rglob("*")):
+                    relative = file.relative_to(self.root).as_posix()
+                    if file.is_file() and file.suffix != ".pyc" and relative not in FRONT_ENDS_ONLY:
+                        build_data["force_include"][str(file)] = f"llama_ffi/_build/{relative}"

@@ -29,8 +29,6 @@ Config = dict[str, Any] | None
 
 get_requires_for_build_sdist = hatchling.get_requires_for_build_sdist
 build_sdist = hatchling.build_sdist
-prepare_metadata_for_build_wheel = hatchling.prepare_metadata_for_build_wheel
-prepare_metadata_for_build_editable = hatchling.prepare_metadata_for_build_editable
 
 
 @contextlib.contextmanager
@@ -69,6 +67,18 @@ def get_requires_for_build_editable(config_settings: Config = None) -> list[str]
         settings.parse_settings(config_settings)
         # Not hatchling's own list for editables: it names a package that `dev-mode-dirs` makes superfluous.
         return [*hatchling.get_requires_for_build_wheel(config_settings), *_requirements()]
+
+
+def prepare_metadata_for_build_wheel(metadata_directory: str, config_settings: Config = None) -> str:
+    """Write the wheel's metadata without building; return its folder's name."""
+    with _short_errors(), settings.in_use(config_settings):
+        return str(hatchling.prepare_metadata_for_build_wheel(metadata_directory, config_settings))
+
+
+def prepare_metadata_for_build_editable(metadata_directory: str, config_settings: Config = None) -> str:
+    """Write the editable wheel's metadata without building; return its folder's name."""
+    with _short_errors(), settings.in_use(config_settings):
+        return str(hatchling.prepare_metadata_for_build_editable(metadata_directory, config_settings))
 
 
 def build_wheel(

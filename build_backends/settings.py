@@ -26,13 +26,15 @@ class Settings:
     """A checked request: which recipe, and cmake definitions that override or extend it.
 
     `arch` is for what processors of the back end's kind ("90a-real;120" for CUDA), "" for the recipe's own
-    choice. `source` is the llama.cpp tree, None for the pinned one.
+    choice. `source` is the llama.cpp tree, None for the pinned one. `tag` is the wheel's, "" for the plain
+    one of this machine.
     """
 
     backend: str = "native"
     defines: Mapping[str, str] = field(default_factory=dict)
     arch: str = ""
     source: Path | None = None
+    tag: str = ""
 
     @property
     def recipe(self) -> Recipe:
@@ -77,14 +79,19 @@ _current = Settings()
 
 
 @contextlib.contextmanager
-def in_use(config: Mapping[str, Any] | None) -> Iterator[None]:
-    """Make `config` what `current` returns while the body runs."""
+def using(settings: Settings) -> Iterator[None]:
+    """Make `settings` what `current` returns while the body runs."""
     global _current
-    before, _current = _current, parse_settings(config)
+    before, _current = _current, settings
     try:
         yield
     finally:
         _current = before
+
+
+def in_use(config: Mapping[str, Any] | None) -> contextlib.AbstractContextManager[None]:
+    """Make a front end's `config` what `current` returns while the body of the `with` runs."""
+    return using(parse_settings(config))
 
 
 def current() -> Settings:

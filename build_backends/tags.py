@@ -7,6 +7,8 @@ import platform
 import sys
 import sysconfig
 
+ANY = "py3-none-any"
+
 
 def _macos(architecture: str, release: str, deployment_target: str) -> str:
     parts = [int(part) for part in (deployment_target or release).split(".")[:2]]

@@ -1,4 +1,7 @@
-"""The version of the package that a build is for, read from the package itself without importing it."""
+"""The version of the package that a build is for, read from the package itself without importing it.
+
+Hatchling asks here too (`[tool.hatch.version]`), by loading this file.
+"""
 
 from __future__ import annotations
 
@@ -21,3 +24,14 @@ def package_version() -> str:
             if match:
                 return match[1]
     raise BuildError(f"The version of llama_ffi was not found in {' or '.join(map(str, _PLACES))}.")
+
+
+def wheel_version() -> str:
+    """Return the version of the wheel that is being built.
+
+    One without a library must not be taken for the others, where a platform has none of them: a local version
+    is what no index accepts, and still fulfils `llama-ffi==VERSION`.
+    """
+    from build_backends import settings
+
+    return package_version() + ("" if settings.current().recipe.targets else "+none")

@@ -27,6 +27,7 @@ COMMANDS = {
     "tokenize": "show how a model cuts text into tokens",
     "state": "look at state files, and look after a store of them",
     "bind": "make bindings for another version or a fork of llama.cpp",
+    "build": "compile a back end for this installation",
     "doctor": "look at the installation and say what is wrong with it",
     "perplexity": "measure how well a model predicts a text",
     "embed": "turn texts into vectors, or sort documents by a query",

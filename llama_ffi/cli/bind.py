@@ -114,7 +114,9 @@ def _guard(
     if "guard" in libraries:
         return None, "by the guard that was built with the library"
     package = Path(__file__).resolve().parents[1]
-    places = (package / "_guard", package.parent / "build_backends" / "native" / "guard")
+    places = tuple(
+        place / "build_backends" / "native" / "guard" for place in (package / "_build", package.parent)
+    )
     sources = next(place for place in places if (place / "guard.cpp").is_file())
     guard = generator("guard")
     try:

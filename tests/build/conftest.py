@@ -95,6 +95,21 @@ def little_project(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch)
     return root
 
 
+@pytest.fixture(scope="session")
+def kept_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that tests share, so that the little project is compiled once."""
+    return tmp_path_factory.mktemp("kept") / "cache"
+
+
+@pytest.fixture
+def pinned(little_project: Path, kept_cache: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make the little llama.cpp the pinned one, with a shared cache; return the start of its commit."""
+    monkeypatch.setenv("LLAMA_FFI_CACHE", str(kept_cache))
+    pin = replace(load_pin(), tree_sha256=tree.digest(little_project))
+    monkeypatch.setattr("build_backends.source.load_pin", lambda: pin)
+    return pin.commit[:9]
+
+
 @pytest.fixture
 def without_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A function that leaves only the named programs on PATH, and no CC or CXX."""

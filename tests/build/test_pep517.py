@@ -15,6 +15,7 @@ from little_llama import write_tree
 
 from build_backends import build, pep517, tags, toolchain
 from build_backends.errors import BuildError
+from build_backends.version import package_version
 from vendor import download, fetch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,13 +79,33 @@ def test_the_wheel(built, checkout, tmp_path) -> None:
     assert f"{info}/licenses/LICENSE" in names
     assert "llama_ffi/_native/libstale.so" not in names
     assert "llama_ffi/_abi/_ffi.py" in names
-    # what `llama-ffi bind` needs without a checkout: the generator, its C library, the guard's sources
+    # what `llama-ffi bind` and `build` need without a checkout
     assert {"llama_ffi/_bindgen/custom.py", "llama_ffi/_bindgen/fake_libc/stdint.h"} <= names
-    assert {"llama_ffi/_guard/guard.cpp", "llama_ffi/_guard/guard.hpp"} <= names
-    assert "llama_ffi/_guard/calls.cpp" not in names
+    builder = ("vendor/PIN.toml", "vendor/fetch.py", "build_backends/command.py", "build_backends/recipes.py")
+    native = ("CMakeLists.txt", "probe.c", "guard/guard.cpp", "guard/guard.hpp", "guard/calls.cpp")
+    assert {f"llama_ffi/_build/{each}" for each in builder} <= names
+    assert {f"llama_ffi/_build/build_backends/native/{each}" for each in native} <= names
+    assert not [
+        each
+        for each in names
+        if each.endswith((".pyc", "hatch_hook.py", "pep517.py", "build_backends/gate.py"))
+    ]
     assert {entry.split("/")[0] for entry in names} == {"llama_ffi", info}
     assert "Requires-Python: >=3.10" in metadata
     assert "llama-ffi = llama_ffi.cli:main" in points
+
+
+def test_a_wheel_without_a_library_fits_no_index(checkout, tmp_path) -> None:
+    config = {"backend": "none"}
+    folder = pep517.prepare_metadata_for_build_wheel(str(tmp_path), config)
+    name = pep517.build_wheel(str(tmp_path), config)
+    version = f"{package_version()}+none"
+    assert name == f"llama_ffi-{version}-py3-none-any.whl"
+    assert folder == f"llama_ffi-{version}.dist-info"
+    with zipfile.ZipFile(tmp_path / name) as wheel:
+        assert not [entry for entry in wheel.namelist() if "_native" in entry]
+        assert "Root-Is-Purelib: true" in wheel.read(f"{folder}/WHEEL").decode()
+        assert f"Version: {version}\n" in wheel.read(f"{folder}/METADATA").decode()
 
 
 def test_an_editable_wheel_puts_the_libraries_into_the_sources(built, checkout, tmp_path) -> None:

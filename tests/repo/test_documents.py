@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from build_backends.version import package_version
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
     path
@@ -17,7 +19,7 @@ DOCUMENTS = [
 ]
 CODE = ("llama_ffi", "bindgen", "build_backends", "vendor")
 # Definitions of our own cmake project: they look alike and are not read from the environment.
-CMAKE = {"LLAMA_FFI_SOURCE_DIR", "LLAMA_FFI_TAG"}
+CMAKE = {"LLAMA_FFI_RPATH", "LLAMA_FFI_SOURCE_DIR", "LLAMA_FFI_TAG"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -75,8 +77,7 @@ def test_the_command_is_the_module() -> None:
 
 
 def test_one_version() -> None:
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    (declared,) = re.findall(r'^version = "(.+)"', text, re.MULTILINE)
+    declared = package_version()  # what hatchling is told
     program = "import llama_ffi; print(llama_ffi.__version__)"
     printed = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True

@@ -1,0 +1,187 @@
+"""What a recipe needs: looked for before cmake, named when missing, with the command that gets it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from build_backends import build, needs, recipes, toolchain
+from build_backends.errors import BuildError
+from build_backends.needs import Hints, Need, Situation
+from build_backends.recipes import RECIPES
+from build_backends.settings import Settings
+
+NOTHING = Situation({}, {})
+
+# What a bare machine of each family is told first.
+FIRST_LINES = {
+    ("vulkan", "debian"): "glslc, which compiles the shaders: sudo apt install glslc",
+    ("vulkan", "fedora"): "glslc, which compiles the shaders: sudo dnf install glslc",
+    ("vulkan", "macos"): "glslc, which compiles the shaders: brew install shaderc",
+    ("vulkan", "windows"): "glslc, which compiles the shaders: winget install KhronosGroup.VulkanSDK",
+    ("cuda13", "debian"): "nvcc 13, CUDA's compiler: with NVIDIA's apt repository: sudo apt install "
+    "cuda-toolkit-13-0",
+    ("cuda12", "fedora"): "nvcc 12, CUDA's compiler: with NVIDIA's dnf repository: sudo dnf install "
+    "cuda-toolkit-12-8",
+    ("cuda13", "macos"): "nvcc 13, CUDA's compiler: not to be had on macOS",
+    ("cuda12", "windows"): "nvcc 12, CUDA's compiler: winget install Nvidia.CUDA --version 12.8",
+    ("openblas", "debian"): "OpenBLAS with its pkg-config file: sudo apt install libopenblas-dev pkg-config",
+    ("openblas", "macos"): "OpenBLAS with its pkg-config file: brew install openblas pkgconf (and put its "
+    "lib/pkgconfig on PKG_CONFIG_PATH)",
+    ("opencl", "fedora"): "OpenCL's headers: sudo dnf install opencl-headers",
+    ("opencl", "windows"): "OpenCL's headers: vcpkg install opencl",
+    (
+        "sycl",
+        "windows",
+    ): "Intel's icpx, the DPC++ compiler: winget install Intel.OneAPI.BaseToolkit, then run setvars.bat",
+    ("sycl", "macos"): "Intel's icpx, the DPC++ compiler: not to be had on macOS",
+    ("hip", "fedora"): "AMD's ROCm, 6.1 or newer, with hipcc: sudo dnf install hipcc rocm-hip-devel "
+    "hipblas-devel rocblas-devel",
+    ("hip", "windows"): "AMD's ROCm, 6.1 or newer, with hipcc: install AMD's HIP SDK, then set HIP_PATH",
+    ("metal", "debian"): "macOS: not to be had on Debian, Ubuntu",
+}
+
+
+@pytest.fixture
+def bare(tmp_path, monkeypatch):
+    """A machine with nothing: no programs, no headers, no prefixes."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    for name in ("VULKAN_SDK", "CUDA_PATH", "CUDA_HOME", "ROCM_PATH", "CMAKE_PREFIX_PATH", needs.UNCHECKED):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(needs, "_roots", lambda variables, folders: [])
+    return tmp_path
+
+
+@pytest.mark.parametrize("system", needs.SYSTEMS)
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.needs])
+def test_each_missing_thing_is_a_line_with_its_cure(bare, monkeypatch, name, system) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    with pytest.raises(BuildError) as caught:
+        needs.check(name, RECIPES[name].needs, NOTHING, system)
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"The back end {name!r} needs what this machine lacks:"
+    assert len(lines) == len(RECIPES[name].needs)
+    for need, line in zip(RECIPES[name].needs, lines, strict=True):
+        assert line == f"  {need.what}: {need.hints.on(system)}"
+        assert len(line) < 200
+    expected = FIRST_LINES.get((name, system))
+    if expected:
+        assert lines[0] == f"  {expected}"
+
+
+def test_nothing_is_compiled_or_fetched_when_something_is_missing(bare, monkeypatch, cache) -> None:
+    tools = toolchain.Toolchain("cmake", "ninja", {}, "gcc")
+    monkeypatch.setattr(toolchain, "find_toolchain", lambda preferred=None: tools)
+    with pytest.raises(BuildError, match="glslc"):
+        build.build(Settings("vulkan"))
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "family"),
+    [
+        ('ID=debian\nVERSION_ID="12"\n', "debian"),
+        ("ID=ubuntu\nID_LIKE=debian\n", "debian"),
+        ('ID="rhel"\nID_LIKE="fedora"\n', "fedora"),
+        ('NAME=x\nID="rocky"\nID_LIKE="rhel centos fedora"\n', "fedora"),
+        ("ID=arch\n", "linux"),
+        ("", "linux"),
+    ],
+)
+def test_families_of_linux(tmp_path, monkeypatch, text, family) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    file = tmp_path / "os-release"
+    file.write_text(text)
+    assert needs.this_system(file) == family
+    assert needs.this_system(tmp_path / "none") == "linux"
+
+
+def test_other_systems(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert needs.this_system() == "macos"
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert needs.this_system() == "windows"
+
+
+def test_an_unknown_family_is_told_both() -> None:
+    both = Hints("sudo apt install x", "sudo dnf install x").on("linux")
+    assert both == "Debian, Ubuntu: sudo apt install x; Fedora, RHEL: sudo dnf install x"
+
+
+def test_what_the_user_names_is_not_looked_for(bare, monkeypatch) -> None:
+    need = Need("x", lambda situation: None, Hints("apt"), ("X_DIR",))
+    assert needs.check("b", [need], Situation({"X_DIR": "/somewhere"}, {})) == ["x: X_DIR=/somewhere"]
+    # a cross build, and a system that keeps things elsewhere
+    assert needs.check("b", [need], Situation({"CMAKE_TOOLCHAIN_FILE": "t"}, {})) == []
+    monkeypatch.setenv(needs.UNCHECKED, "1")
+    assert needs.check("b", [need], NOTHING) == []
+
+
+def script(file: Path, text: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+    return file
+
+
+@pytest.mark.skipif(os.name != "posix", reason="programs are shell scripts here")
+def test_programs_have_versions_and_roots(tmp_path, monkeypatch) -> None:
+    shell = os.path.dirname(shutil.which("sh") or "/bin/sh")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'path'}{os.pathsep}{shell}")
+    find = needs.program("no-such-nvcc", variables=("ROOT_OF_X",), version=(12,), below=(13,))
+    assert find(NOTHING) is None
+    script(tmp_path / "root" / "bin" / "no-such-nvcc", "echo 'release 12.8, V12.8.61'")
+    monkeypatch.setenv("ROOT_OF_X", str(tmp_path / "root"))
+    assert find(NOTHING) == f"{tmp_path}/root/bin/no-such-nvcc (release 12.8, V12.8.61)"
+    script(tmp_path / "path" / "no-such-nvcc", "echo 'release 13.0, V13.0.88'")
+    assert "12.8" in find(NOTHING)  # the one on PATH is of the other major version
+    script(tmp_path / "root" / "bin" / "no-such-nvcc", "echo broken; exit 1")
+    assert find(NOTHING) is None
+
+
+def test_headers_are_judged_by_the_compiler(tmp_path, monkeypatch) -> None:
+    compiler = shutil.which("c++")
+    if compiler is None:
+        pytest.skip("no compiler")
+    monkeypatch.delenv("CMAKE_PREFIX_PATH", raising=False)
+    folder = tmp_path / "include" / "x"
+    folder.mkdir(parents=True)
+    (folder / "version.h").write_text("#define X_VERSION 3\n")
+    here = Situation({"X_INCLUDE_DIR": str(tmp_path / "include")}, {"CXX": compiler})
+    find = needs.header("x/version.h", "X_VERSION >= 3", include_defines=("X_INCLUDE_DIR",))
+    assert find(here) == str(folder / "version.h")
+    assert find(Situation({}, {"CXX": compiler})) is None
+    assert find(Situation({"CMAKE_PREFIX_PATH": str(tmp_path)}, {"CXX": compiler})) is not None
+    newer = needs.header("x/version.h", "X_VERSION >= 4", include_defines=("X_INCLUDE_DIR",))
+    assert newer(here) is None
+    # without a compiler of one's own (Visual Studio) only the file can be looked for
+    assert find(Situation(here.defines, {})) == str(tmp_path / "include")
+
+
+def test_packages_and_libraries_below_prefixes(tmp_path) -> None:
+    (tmp_path / "share" / "cmake" / "Thing").mkdir(parents=True)
+    file = tmp_path / "share" / "cmake" / "Thing" / "ThingConfig.cmake"
+    file.write_text("")
+    find = needs.cmake_package("Thing")
+    assert find(NOTHING) is None
+    assert find(Situation({"CMAKE_PREFIX_PATH": str(tmp_path)}, {})) == str(file)
+    (tmp_path / "lib64").mkdir()
+    (tmp_path / "lib64" / "libthing.so.1").write_text("")
+    assert needs.library("thing", folders=(str(tmp_path),))(NOTHING) == str(tmp_path / "lib64/libthing.so.1")
+    assert needs.library("nothing-of-this-name")(NOTHING) is None
+
+
+def test_what_was_found_makes_another_build() -> None:
+    assert {name for name in recipes.RECIPES if not RECIPES[name].needs} == {"native", "cpu", "rpc", "none"}
+    code_ = type("Code", (), {"tree_sha256": "t", "commit": "c"})()
+    tools = toolchain.Toolchain("cmake", "ninja", {}, "gcc")
+    keys = {
+        build.work_key(RECIPES["vulkan"], {}, code_, tools, found)  # type: ignore[arg-type]
+        for found in ([], ["glslc: a"], ["glslc: b"])
+    }
+    assert len(keys) == 3
