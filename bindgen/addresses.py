@@ -2,9 +2,10 @@
 
 To C a `ggml_tensor *` is a pointer to a struct that anybody may read.  To a program that gets one in a
 callback it is a handle: it compares it, hands it on, and casts it if it wants to look inside.  The same
-holds for a few members and parameters that programs fill with any address.  The policy is
-`Config.handles` and `Config.addresses`; here it is carried out on the IR, so that the emitter and the
-facts it is compared with cannot disagree.
+holds for a few members and parameters that programs fill with any address.  And a `char *` to bytes that
+aren't text must not become a `c_char_p`, which ends at the first zero.  The policy is `Config.handles`,
+`addresses` and `buffers`; here it is carried out on the IR, so that the emitter and the facts it is
+compared with cannot disagree.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ from .ir import (
 )
 from .scope import Scope
 
+BYTE = Primitive("byte")
+"""A `char` that is a byte of a buffer."""
+
 _ADDRESS = Pointer(Primitive("void"))
 
 
@@ -45,6 +49,7 @@ class _Loosener:
         self._scope = bindings.scope
         self._handles = bindings.config.handles
         self._addresses = bindings.config.addresses
+        self._buffers = bindings.config.buffers
 
     def declaration(self, item: Declaration) -> Declaration:
         if isinstance(item, Record):
@@ -66,7 +71,14 @@ class _Loosener:
         return replace(type, result=self._type(type.result), params=params)
 
     def _member(self, type: Type, path: str) -> Type:
+        if path in self._buffers:
+            return self._bytes(type)
         return _ADDRESS if path in self._addresses else self._type(type)
+
+    def _bytes(self, type: Type) -> Type:
+        """Return a pointer to text, or to such a pointer, as one to bytes."""
+        type = self._scope.resolve(type)
+        return Pointer(self._bytes(type.target)) if isinstance(type, Pointer) else BYTE
 
     def _type(self, type: Type, name: str = "") -> Type:
         if isinstance(type, Pointer):

@@ -26,7 +26,7 @@ class Config:
     `undefined` those that are declared and defined nowhere, with the reason.  `include` lists folders
     below the source root that are searched beside the headers' own.  For ctypes, pointers to the structs
     in `handles` are plain addresses, and so are the members and parameters in `addresses`, each written
-    "struct.member" or "function.parameter".
+    "struct.member" or "function.parameter"; those in `buffers` are a `char *` to bytes that aren't text.
     """
 
     headers: tuple[Header, ...]
@@ -36,6 +36,7 @@ class Config:
     include: tuple[str, ...] = ()
     handles: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+    buffers: tuple[str, ...] = ()
 
     def library_of(self, function: str, path: str) -> str:
         """Return the key of the library that exports `function`, declared in header `path`."""
@@ -97,6 +98,12 @@ LLAMA_CPP = Config(
         "llama_opt_epoch.callback_eval",
         "llama_opt_params.get_opt_pars",
         "llama_sampler_seq_config.sampler",
+    ),
+    buffers=(
+        "mtmd_gen_inp.state_data",
+        "mtmd_gen_out.state_data",
+        "mtmd_helper_gen_audio_get_output.out_data",
+        "mtmd_input_chunk_save.out_buf",
     ),
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from .addresses import with_addresses
+from .addresses import BYTE, with_addresses
 from .analyze import Bindings
 from .emit.ctypes_module import emit_ctypes
 from .ir import Array, FunctionType, Inline, Named, Pointer, Primitive, Tagged, Type
@@ -77,6 +77,8 @@ class _Notation:
         type = self.scope.resolve(type)
         if type == Primitive("void"):
             return "void"
+        if type == BYTE:
+            return "c1"
         if number := self.scope.number(type):
             return _number(number)
         if isinstance(type, Array):

@@ -8,7 +8,7 @@ as keywords.  Types exist at import; functions are made on first use from the li
 
 from __future__ import annotations
 
-from ..addresses import with_addresses
+from ..addresses import BYTE, with_addresses
 from ..analyze import Bindings
 from ..ir import (
     Array,
@@ -129,6 +129,8 @@ class _Ctypes:
         resolved = self.scope.resolve(type)
         if resolved == Primitive("void"):
             return "None"
+        if resolved == BYTE:
+            return "ctypes.c_char"
         if number := self.scope.number(resolved):
             sign = "int" if number.signed else "uint"
             ctype = _NUMBERS.get((number.kind, number.size, number.signed)) or f"c_{sign}{number.size * 8}"

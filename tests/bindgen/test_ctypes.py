@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -119,3 +120,38 @@ def test_nested_and_anonymous_members(bind: Callable[[str], Bindings], tmp_path:
     value.first.number = 7
     value.many[2].q = 5
     assert (value.first.number, value.many[2].q) == (7, 5)
+
+
+def test_what_programs_hold_as_addresses(bind: Callable[[str], Bindings], tmp_path: Path) -> None:
+    bindings = bind(
+        """
+        struct tensor { struct tensor * next; int n; };
+        typedef struct tensor * tensor_t;
+        typedef void (*seen)(const struct tensor * t, int n);
+        struct holder { struct tensor ** all; int * numbers; char * data; char * name; seen callback; };
+        int use(tensor_t t, struct holder * h, int * here, char * out, const char ** rows);
+        """
+    )
+    policy = replace(
+        bindings.config,
+        handles=("tensor",),
+        addresses=("holder.numbers", "use.here"),
+        buffers=("holder.data", "use.rows"),
+    )
+    loose = replace(bindings, config=policy)
+    assert list(differences(ctypes_facts(loose), ctypes_view(loose))) == []
+    (tmp_path / "api.py").write_text(emit_ctypes(loose), encoding="utf-8")
+    module = fresh(tmp_path / "api.py")
+    members = dict(module.holder._fields_)
+    address, byte = ctypes.c_void_p, ctypes.POINTER(ctypes.c_char)
+    assert members["all"] is ctypes.POINTER(address) and members["numbers"] is address
+    assert members["data"] is byte and members["name"] is ctypes.c_char_p
+    assert module.seen._argtypes_ == (address, ctypes.c_int32) == members["callback"]._argtypes_
+    assert [kind for _, kind in module._FUNCTIONS["use"][2]] == [
+        address,
+        ctypes.POINTER(module.holder),
+        address,
+        ctypes.c_char_p,
+        ctypes.POINTER(byte),
+    ]
+    assert dict(module.tensor._fields_)["next"] is address
