@@ -38,8 +38,8 @@ def run_loops(model: Path, tokens: int) -> None:
         count(f"{name} many")
 
 
-def counts(model: Path, tokens: int, folder: Path) -> dict[str, int]:
-    """Run the loops under callgrind; return the instructions of each part."""
+def read_counts(module: str, model: Path, tokens: int, folder: Path) -> dict[str, int]:
+    """Run a module's loops under callgrind; return the instructions of each part."""
     command = [
         "valgrind",
         "--tool=callgrind",
@@ -47,7 +47,7 @@ def counts(model: Path, tokens: int, folder: Path) -> dict[str, int]:
         sys.executable,
         "-m",
     ]
-    command += ["benchmarks.instructions", "--tokens", str(tokens), "--model", str(model)]
+    command += [module, "--tokens", str(tokens), "--model", str(model)]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode != 0:
         raise SystemExit(f"valgrind failed with status {result.returncode}:\n{result.stderr[-2000:]}")
@@ -74,7 +74,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "toy.gguf"
         toy_model.write(model)
-        found = counts(model, args.tokens, Path(folder))
+        found = read_counts("benchmarks.instructions", model, args.tokens, Path(folder))
     per_token = {name: (found[f"{name} many"] - found[f"{name} few"]) / (2 * args.tokens) for name in LOOPS}
     for name, figure in per_token.items():
         print(f"{name:<10}{figure:>12,.0f} instructions per token")

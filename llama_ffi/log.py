@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import IO
 
-from ._core import logs
+from ._core import check, logs
 
 _NAMES = {10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR"}
 
@@ -31,6 +32,25 @@ def resume() -> None:
     Threads: any, at any time.
     """
     logs.resume()
+
+
+def forward(function: Callable[[int, bytes], None] | None) -> None:
+    """Hand out llama.cpp's log to one function as C does: pieces of lines, levels in ggml's numbers.
+
+    For programs that were written for C's log callback; what else gets the lines is not affected.
+
+    Arguments:
+        function: called with the level (``GGML_LOG_LEVEL_*``) and the piece; None = no longer. There is one
+            at a time: the last that was given.
+
+    Raises:
+        ArgumentTypeError: ``function`` can't be called.
+
+    Threads: any; it is called on the thread that logs.
+    """
+    if function is not None:
+        check.function("function", function)
+    logs.forward(function)
 
 
 class LogFile:

@@ -4,6 +4,7 @@ llama.cpp logs pieces of lines, from any thread. Pieces are joined per thread to
 
 - the captures that are open on this thread, so that an error can carry what was said while it arose;
 - the sinks of :mod:`llama_ffi.log` (a file);
+- the function that wants the pieces as they come, for programs that know C's log callback;
 - ``logging.getLogger("llama_ffi")``, if the program has imported :mod:`logging` at all. We don't import
   it ourselves: it costs as much as our whole start, and without it nobody can have set a handler.
 """
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 LOGGER = "llama_ffi"
 Sink = Callable[[int, str], None]
 Watch = Callable[[str], bool]
+Forward = Callable[[int, bytes], None]
 
 _NUMBERS = {"DEBUG": 10, "INFO": 20, "WARN": 30, "ERROR": 40}
 """logging's numbers, spelled out because logging isn't imported."""
@@ -49,6 +51,7 @@ _local = _Local()
 _numbers = itertools.count(1)
 _sinks: list[Sink] = []
 _paused = False
+_forward: Forward | None = None
 _callback: Any = None
 _levels: dict[int, int] = {}
 _continued = 5
@@ -80,7 +83,10 @@ def install(ffi: Any, lib: Functions, guard: Guard | None, levels: dict[str, int
     def receive(level: int, text: Any, _user_data: Any) -> None:
         guard_depth = callbacks.enter()
         try:
-            _piece(level, string(text).decode("utf-8", "replace"))
+            piece = string(text)
+            _piece(level, piece.decode("utf-8", "replace"))
+            if _forward is not None:
+                _forward(level, piece)
         except BaseException as error:  # nothing may be printed inside C, and Ctrl-C not be lost there
             _keep(error)
         finally:
@@ -192,6 +198,12 @@ def remove_sink(sink: Sink) -> None:
     """Stop handing lines to ``sink``."""
     if sink in _sinks:
         _sinks.remove(sink)
+
+
+def forward(function: Forward | None) -> None:
+    """Hand every piece to ``function(ggml's level, bytes)`` as well, as C hands it out; None = no longer."""
+    global _forward
+    _forward = function
 
 
 def pause() -> None:

@@ -18,11 +18,13 @@ from __future__ import annotations
 import ctypes
 import os  # noqa: F401  (llama_cpp.llama_cpp exports its imports, too)
 import pathlib  # noqa: F401
+import sys
 import warnings
 from collections.abc import Callable  # noqa: F401
 from ctypes import byref  # noqa: F401
 from typing import TYPE_CHECKING, Any, NewType, Optional, Union  # noqa: F401
 
+from .. import log
 from . import _library, _names
 from ._wrapper import ctypes_function_for_shared_library, load_shared_library  # noqa: F401
 
@@ -69,6 +71,32 @@ ctypes_function = ctypes_function_for_shared_library(_lib)
 LLAMA_MAX_DEVICES: int = _lib.llama_max_devices()
 
 
+_log: tuple[Any, Any] = (None, None)
+"""What the program has set, and gets from llama_log_get."""
+
+
+def llama_log_set(log_callback: Any, user_data: Any) -> None:
+    """Hand each piece of llama.cpp's log to a ``llama_log_callback``, or write it to stderr (None).
+
+    The log of llama_ffi, and the lines that its errors carry, go on beside it.
+    """
+    global _log
+    if log_callback is not None and not isinstance(log_callback, llama_log_callback):
+        raise TypeError(f"expected a llama_log_callback or None, not {type(log_callback).__name__}")
+    _log = (log_callback, user_data)
+    if not log_callback:
+        log.forward(lambda level, text: print(text.decode("utf-8", "replace"), end="", file=sys.stderr))
+    else:
+        log.forward(lambda level, text: log_callback(level, text, user_data))
+
+
+def llama_log_get(log_callback: Any, user_data: Any) -> None:
+    """Write what llama_log_set was given last to two pointers; NULL before."""
+    for pointer, value in zip((log_callback, user_data), _log, strict=True):
+        address = ctypes.cast(value, ctypes.c_void_p).value if value else None
+        ctypes.cast(pointer, ctypes.POINTER(ctypes.c_void_p))[0] = ctypes.c_void_p(address)
+
+
 def llama_set_adapter_lora(ctx: int, adapter: int, scale: float, /) -> int:
     """Use one LoRA adapter in a context (deprecated: llama.cpp takes all of them at once)."""
     _deprecated("llama_set_adapter_lora", "llama_set_adapters_lora")
@@ -103,9 +131,12 @@ def __getattr__(name: str) -> Any:
     return globals().setdefault(name, older)
 
 
+_NOT_EXPORTED = ("LEFT_OUT", "Any", "log", "sys")
+
+
 def _exported() -> list[str]:
     """Return what a star import takes: all but ggml's functions, and those that this library lacks."""
-    here = [name for name in globals() if not name.startswith("_") and name not in ("LEFT_OUT", "Any")]
+    here = [name for name in globals() if not name.startswith("_") and name not in _NOT_EXPORTED]
     functions = [name for name in _api._FUNCTIONS if name.startswith("llama_") and hasattr(_lib, name)]
     return list(dict.fromkeys([*here, *functions]))
 

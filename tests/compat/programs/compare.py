@@ -58,10 +58,10 @@ def compare(theirs: Any, ours: Any) -> dict[str, list[str]]:
         if b is None:
             if a is not None:
                 found[name] = ["absent"]
-        elif isinstance(a, ctypes._CFuncPtr):
+        elif isinstance(a, ctypes._CFuncPtr) and isinstance(b, ctypes._CFuncPtr):
             if of_function(a) != of_function(b):
                 found[name] = [of_function(a), of_function(b)]
-        elif isinstance(a, types.FunctionType):
+        elif isinstance(a, (ctypes._CFuncPtr, types.FunctionType)):
             if not callable(b):
                 found[name] = ["not callable"]
         elif isinstance(a, type) and issubclass(a, (ctypes.Structure, ctypes.Union)) and a is not b:

@@ -1,0 +1,102 @@
+"""Count what a token costs through the ctypes declarations: llama-cpp-python's own, and ours.
+
+    python -m benchmarks.ctypes_calls [--tokens 50]
+
+The low-level loop that programs for llama-cpp-python have: make a batch, decode, sample, make the text. Both
+declarations call the same functions of the same library on the same context, in one process under callgrind,
+so that what differs is the declarations; the same loop in C shows what is no cost of theirs. Needs what
+``benchmarks.instructions`` needs, and llama-cpp-python's Python code, which is fetched by name and hash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .instructions import read_counts
+
+ROWS = ("c", "theirs", "ours")
+
+
+def run_loops(model: Path, tokens: int) -> None:
+    """Be the counted process: each loop once to warm up, then short, then long."""
+    import llama_cpp.llama_cpp as theirs
+
+    from llama_ffi.compat import llama_cpp as ours
+
+    from .c_loop import address
+    from .loops import Loops
+
+    loops = Loops(model, n_threads=1, counting=True)
+    ctx, sampler = address(loops.context.ptr), address(loops.chain.ptr)
+
+    def loop(api: Any, n: int) -> bytes:
+        vocab = api.llama_model_get_vocab(api.llama_get_model(ctx))
+        api.llama_memory_clear(api.llama_get_memory(ctx), True)
+        prompt = (api.llama_token * len(loops.prompt))(*loops.prompt)
+        api.llama_decode(ctx, api.llama_batch_get_one(prompt, len(prompt)))
+        token, piece = (api.llama_token * 1)(), ctypes.create_string_buffer(256)
+        chain = ctypes.cast(sampler, api.llama_sampler_p_ctypes)
+        text = b""
+        for _ in range(n):
+            token[0] = chosen = api.llama_sampler_sample(chain, ctx, -1)
+            text += piece[: api.llama_token_to_piece(vocab, chosen, piece, 256, 0, False)]
+            if api.llama_decode(ctx, api.llama_batch_get_one(token, 1)) != 0:
+                raise RuntimeError("llama_decode failed")
+        return text
+
+    run = {"c": loops.c, "theirs": lambda n: loop(theirs, n), "ours": lambda n: loop(ours, n)}
+    texts = {loops.c(tokens)[1], loop(theirs, tokens), loop(ours, tokens)}
+    if len(texts) != 1:
+        raise RuntimeError(f"the loops differ in what they write: {texts}")
+    for name in ROWS:
+        run[name](3 * tokens)
+        loops.c_loop.count("warm-up")
+        run[name](tokens)
+        loops.c_loop.count(f"{name} few")
+        run[name](3 * tokens)
+        loops.c_loop.count(f"{name} many")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tokens", type=int, default=50, help="in the short run (default: 50)")
+    parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.model:
+        run_loops(args.model, args.tokens)
+        return 0
+    from llama_ffi import library_paths
+    from tests.compat.upstream import python_code
+
+    from . import toy_model
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        toy_model.write(folder / "toy.gguf")
+        (folder / "lib").mkdir()
+        for key, path in library_paths().items():  # under their own names, and under those it looks for
+            (folder / "lib" / path.name).symlink_to(path)
+            (folder / "lib" / f"lib{key}.so").symlink_to(path)
+        entries = [str(python_code() / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(entries)
+        os.environ["LLAMA_FFI_LIB"] = str(library_paths()["llama"].parent)
+        os.environ["LLAMA_CPP_LIB_PATH"] = str(folder / "lib")
+        found = read_counts("benchmarks.ctypes_calls", folder / "toy.gguf", args.tokens, folder)
+    per_token = {row: (found[f"{row} many"] - found[f"{row} few"]) / (2 * args.tokens) for row in ROWS}
+    for row, figure in per_token.items():
+        print(f"{row:<10}{figure:>14,.0f} instructions per token")
+    theirs, ours = (per_token[row] - per_token["c"] for row in ("theirs", "ours"))
+    print(f"above C   theirs {theirs:,.0f}, ours {ours:,.0f}: {ours / theirs:.3f}")
+    passed = ours <= theirs
+    print(f"required: ours not above theirs: {'met' if passed else 'MISSED'}")
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
