@@ -95,6 +95,20 @@ def test_the_option_does_the_same_and_0_is_off(tmp_path: Path) -> None:
     assert run_pytest(folder, LLAMA_FFI_EXPECT_NO_SKIPS="0").returncode == 0
 
 
+def test_what_may_be_skipped_is_named(tmp_path: Path) -> None:
+    folder = write_samples(tmp_path, "skip", "mark", "module", "xfail")
+    allowed = {"LLAMA_FFI_MAY_SKIP": "another reason; no reason today"}
+    result = run_pytest(folder, "--continue-on-collection-errors", **SWITCH, **allowed)
+    assert result.returncode == 1
+    assert "1 failed, 1 passed, 1 skipped, 2 errors" in result.stdout, result.stdout
+    for reason in ("marked", "whole module", "known"):
+        assert reason in result.stdout
+    for name in ("mark", "module", "xfail"):
+        (folder / "tests" / f"test_{name}.py").unlink()
+    assert run_pytest(folder, **SWITCH, **allowed).returncode == 0
+    assert run_pytest(folder, **SWITCH, LLAMA_FFI_MAY_SKIP="no reason").returncode == 1
+
+
 def test_the_switch_holds_in_parallel_runs(tmp_path: Path) -> None:
     folder = write_samples(tmp_path, "skip", "module", "xfail")
     result = run_pytest(folder, "--no-skips", "-p", "xdist", "-n", "2")
