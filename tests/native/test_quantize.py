@@ -376,6 +376,28 @@ def test_values_that_overflow_the_arithmetic_end_no_process(plain: Path, tmp_pat
     assert "too large" in done.stdout or "validation failed" in done.stdout or done.stdout == "done\n"
 
 
+@pytest.mark.slow  # the tables of these types take some seconds each to make
+def test_values_that_underflow_the_arithmetic(plain: Path, tmp_path: Path) -> None:
+    """Their squares are 0; the search for a scale ends all the same, and the result is finite."""
+    tiny, matrix, name = tmp_path / "tiny.gguf", ones(plain), "blk.0.ffn_up.weight"
+    with gguf.read(plain) as file, gguf.GgufWriter(tiny) as writer:
+        for key, field in file.fields.items():
+            writer.add(key, field.typed.value, field.typed.type)
+        for each, tensor in file.tensors.items():
+            if each == name:
+                exponents = -(np.arange(tensor.data.shape[0], dtype=np.float64) % 45)
+                writer.add_tensor(each, (tensor.data * 10.0 ** exponents[:, None]).astype(np.float32))
+            else:
+                writer.add_tensor(each, tensor)
+    for type in ("iq1_s", "iq1_m", "iq2_xxs", "iq3_s", "iq4_nl", "q2_k", "tq1_0"):
+        target = tmp_path / f"{type}.gguf"
+        lf.quantize(tiny, target, "q8_0", tensor_types={r"blk\.0\.ffn_up": type}, imatrix=matrix, n_threads=1)
+        with gguf.read(target) as file:
+            assert file.tensors[name].type == type
+            values = file.tensors[name].dequantize()
+            assert np.isfinite(values).all() and np.abs(values[40:45]).max() < 1e-4
+
+
 # --- progress, cancelling, threads ---
 
 

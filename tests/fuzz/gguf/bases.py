@@ -30,6 +30,7 @@ def make_all(folder: Path) -> dict[str, Path]:
     paths["lora"] = _lora(paths["llama"], folder / "lora.gguf")
     paths["control"] = _control(folder / "control.gguf")
     paths["imatrix"] = _imatrix(folder / "imatrix.gguf")
+    paths["projector"] = _projector(folder / "projector.gguf")
     paths["split"] = _split(paths["llama"], folder)
     return paths
 
@@ -242,6 +243,39 @@ def _imatrix(target: Path) -> Path:
     names = [f"blk.{layer}.{name}.weight" for layer in range(2) for name in ("attn_q", "ffn_up")]
     entries = {name: (np.ones((1, 32), np.float32), np.ones(1, np.float32)) for name in names}
     lf.ImportanceMatrix(entries, datasets=["text"], chunk_count=1, chunk_size=64).save(target)
+    return target
+
+
+def _projector(target: Path) -> Path:
+    """What turns pictures into embeddings: a CLIP of one layer, as mtmd reads it."""
+    random = np.random.default_rng(5)
+    metadata = {
+        "general.architecture": "clip",
+        "general.type": "mmproj",
+        "clip.has_vision_encoder": True,
+        "clip.projector_type": "mlp",
+        "clip.use_gelu": True,
+        "clip.vision.image_size": 28,
+        "clip.vision.patch_size": 14,
+        "clip.vision.embedding_length": 16,
+        "clip.vision.feed_forward_length": 32,
+        "clip.vision.projection_dim": 32,
+        "clip.vision.block_count": 1,
+        "clip.vision.attention.head_count": 2,
+        "clip.vision.attention.layer_norm_epsilon": 1e-5,
+        "clip.vision.image_mean": [0.5, 0.5, 0.5],
+        "clip.vision.image_std": [0.5, 0.5, 0.5],
+    }
+    shapes = {
+        "v.patch_embd.weight": (16, 3, 14, 14),
+        "v.position_embd.weight": (5, 16),
+        "v.blk.0.attn_q.weight": (16, 16),
+        "v.blk.0.ffn_up.weight": (32, 16),
+        "mm.0.weight": (32, 16),
+        "mm.0.bias": (32,),
+    }
+    tensors = {name: random.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    lf.gguf.write(target, metadata, tensors)
     return target
 
 
