@@ -53,7 +53,7 @@ def variables(lib: Path | None, reports: Path, scratch: Path) -> dict[str, str]:
         "LD_PRELOAD": " ".join([*runtimes(), str(helper)]),
         "ASAN_OPTIONS": ":".join(f"{name}={value}" for name, value in address.items()),
         "UBSAN_OPTIONS": ":".join(f"{name}={value}" for name, value in undefined.items()),
-        "LLAMA_FFI_UBSAN_LOG": str(reports / "ubsan"),
+        "UBSAN_REPORT_PATH": str(reports / "ubsan"),
         "PYTHONMALLOC": "malloc",  # so that memory of Python's, cffi's too, has its red zones
         "GGML_NO_BACKTRACE": "1",
     }

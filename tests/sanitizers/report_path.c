@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 __attribute__((constructor)) static void tell(void) {
-    const char * path = getenv("LLAMA_FFI_UBSAN_LOG");
+    const char * path = getenv("UBSAN_REPORT_PATH");
     void * library = dlopen("libubsan.so.1", RTLD_NOW | RTLD_NOLOAD);
     void (*set_report_path)(const char *) = library ? dlsym(library, "__sanitizer_set_report_path") : NULL;
     if (path && set_report_path) {

@@ -11,7 +11,9 @@ _ADDRESS = re.compile(r"ERROR: AddressSanitizer: ([\w-]+)")
 _UNDEFINED = re.compile(r"^(\S+?):(\d+):\d+: runtime error: (.*)")
 _FRAME = re.compile(r"^\s*#\d+ 0x[0-9a-f]+ (?:in (.+?) )?(\(?\S+\)?)(?: \(BuildId.*)?$")
 _OURS = re.compile(r".*?/?((?:llama\.cpp|guard)/.+?):(\d+)(?::\d+)?$")
-_PYTHON = re.compile(r"#\d+ 0x[0-9a-f]+ .*(_cffi_backend|Python/|Objects/|Modules/|/bin/python|__libc_start)")
+_PYTHON = re.compile(
+    r"#\d+ 0x[0-9a-f]+ .*(_cffi_backend|Include/|Python/|Objects/|Modules/|/bin/python|__libc_start)"
+)
 _NUMBERS = re.compile(r"0x[0-9a-f]+|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|-?\b(?:nan|inf)\b")
 
 

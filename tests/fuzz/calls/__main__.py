@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 BATCH = 1200
-HANG = 60.0
+HANG = 600.0 if "ASAN_OPTIONS" in os.environ else 60.0
 """Seconds without a new call after which a child counts as hung."""
 
 

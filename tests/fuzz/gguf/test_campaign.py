@@ -176,6 +176,8 @@ def test_adapters_of_types_that_can_only_be_stored(bases: dict[str, Path], tmp_p
 
 
 def test_adapters_vectors_and_matrices_that_are_damaged() -> None:
-    status, result, text = campaign("--count", "150", "--seed", "5", "--bases", "lora,control,imatrix")
+    status, result, text = campaign(
+        "--count", "150", "--seed", "5", "--bases", "lora,control,imatrix,projector"
+    )
     assert status == 0 and result["cases"] == 150, text
     assert result["ended"]["worked"] > 10 and result["ended"]["refused by our check"] > 50, text
