@@ -3,8 +3,9 @@
     python -m benchmarks.masks [--pairs 9] [--tokens 64] [--threads 1]
 
 A pair generates both in turn; the figure is the share of the constrained generation's time that the free one
-doesn't take, the median of all pairs, in processor time of the thread that generates. The model has random weights in q8_0 and the vocabulary of
-llama.cpp's own `ggml-vocab-llama-spm.gguf`; it is made for the run, which takes a minute.
+doesn't take, the median of all pairs, in processor time of the thread that generates. The model has random
+weights in q8_0 and the vocabulary of llama.cpp's own `ggml-vocab-llama-spm.gguf`; it is made for the run,
+which takes a minute.
 """
 
 from __future__ import annotations
