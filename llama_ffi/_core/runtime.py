@@ -45,6 +45,8 @@ class LibraryInfo(NamedTuple):
     """"pinned", or the name of the bindings that are used"""
     modules: tuple[back_ends.Outcome, ...] = ()
     """the back-end modules that were found; :func:`llama_ffi.backend_modules` has them in words"""
+    package: str = ""
+    """the package whose modules the bindings are"""
 
 
 def start(library: str | os.PathLike[str] | None, bindings: str | os.PathLike[str] | None) -> binding.Binding:
@@ -84,7 +86,10 @@ def start(library: str | os.PathLike[str] | None, bindings: str | os.PathLike[st
         foreign.prove_effect(ffi, lib, _TINY_MODEL, libraries)
     version = _version(ffi, starting)
     commit = str((built or {}).get("commit", ""))
-    info = LibraryInfo(libraries, version, commit, libraries.found_via, verified_by, chosen.name, outcomes)
+    package = str(manifest.__package__)
+    info = LibraryInfo(
+        libraries, version, commit, libraries.found_via, verified_by, chosen.name, outcomes, package
+    )
     atexit.register(_exit, ffi, lib, guard)
     safe: Any = lib if guard is None else GuardedFunctions(ffi, lib, guard)
     safe = record.recorded(safe, manifest.FUNCTIONS)

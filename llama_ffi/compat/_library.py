@@ -9,11 +9,12 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from importlib import util
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from .. import bindings_folder, library_info, raw
+from .. import library_info, raw
 from ..errors import AbiMismatchError, LibraryNotFoundError, MissingFunctionError
 
 _api: ModuleType | None = None
@@ -30,28 +31,25 @@ def api() -> ModuleType:
     """
     global _api
     if _api is None:
-        module = _declarations(library_info().bindings)
+        info = library_info()
+        module = _declarations(info.bindings, info.package)
         module.load(_Libraries())
         _api = module
     return _api
 
 
-def _declarations(bindings: str) -> ModuleType:
+def _declarations(bindings: str, package: str) -> ModuleType:
     if bindings == "pinned":
         from . import _ctypes_api
 
         return _ctypes_api
-    folder = Path(os.environ.get("LLAMA_FFI_BINDINGS", ""))
-    path = (folder if folder.name == bindings else bindings_folder(bindings)) / "ctypes_api.py"
-    spec = util.spec_from_file_location("llama_ffi_ctypes_api", path)
-    if spec is None or spec.loader is None or not path.is_file():
+    try:
+        return import_module(f"{package}.ctypes_api")
+    except ModuleNotFoundError:
         raise AbiMismatchError(
-            f"the bindings {bindings!r} have no declarations for ctypes ({path} is missing): make them again "
-            f"with `llama-ffi bind`"
-        )
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+            f"the bindings {bindings!r} have no declarations for ctypes: make them again with "
+            f"`llama-ffi bind`"
+        ) from None
 
 
 class _Libraries(dict[str, ctypes.CDLL]):
@@ -61,8 +59,19 @@ class _Libraries(dict[str, ctypes.CDLL]):
         return True
 
     def __missing__(self, key: str) -> ctypes.CDLL:
-        self[key] = library = ctypes.CDLL(str(_file(key)))
+        self[key] = library = _Library(str(_file(key)))
         return library
+
+
+class _Library(ctypes.CDLL):
+    """A library whose functions have their types by themselves: without them a call would cut addresses."""
+
+    def __getattr__(self, name: str) -> Any:
+        function = super().__getattr__(name)
+        if _api is not None and name in _api._FUNCTIONS:
+            _, result, parameters, _ = _api._FUNCTIONS[name]
+            function.restype, function.argtypes = result, [kind for _, kind in parameters]
+        return function
 
 
 def _file(key: str) -> Path:
@@ -96,14 +105,19 @@ def library(key: str) -> ctypes.CDLL:
     return found
 
 
-def function(name: str) -> object:
+def function(name: str, *, keywords: bool = True) -> object:
     """Return the C function ``name`` for ctypes.
+
+    Arguments:
+        keywords: its arguments can be given by the header's names; that costs each call a twelfth.
 
     Raises:
         MissingFunctionError: it is declared, but not in this library.
     """
     module = api()
     try:
+        if not keywords:
+            return getattr(library(module._FUNCTIONS[name][0]), name)
         return getattr(module, name)
     except AttributeError:
         getattr(raw.lib, name)  # says which library lacks it, and what to do

@@ -118,11 +118,31 @@ def _deprecated(old: str, new: str) -> None:
     warnings.warn(f"{old} is deprecated; use {new}", DeprecationWarning, stacklevel=3)
 
 
+_IN_LOOPS = frozenset(
+    {
+        "llama_batch_get_one",
+        "llama_decode",
+        "llama_get_embeddings_ith",
+        "llama_get_logits",
+        "llama_get_logits_ith",
+        "llama_get_memory",
+        "llama_memory_seq_pos_max",
+        "llama_memory_seq_rm",
+        "llama_sampler_accept",
+        "llama_sampler_apply",
+        "llama_sampler_sample",
+        "llama_token_to_piece",
+        "llama_vocab_is_eog",
+    }
+)
+"""What is called for every token; these take no keywords, like all functions of llama-cpp-python's own."""
+
+
 def __getattr__(name: str) -> Any:
     if name == "__all__":
         return _exported()
     if name in _api._FUNCTIONS and not name.startswith("mtmd_"):
-        return globals().setdefault(name, _library.function(name))
+        return globals().setdefault(name, _library.function(name, keywords=name not in _IN_LOOPS))
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     older = _names.older(name)
