@@ -212,6 +212,7 @@ class Batch(TakesEmbeddings):
         number = check.integer("token", token)
         position = check.integer("pos", pos, 0, LAST_POSITION)
         sequences = sequence_ids(seq_ids, self._n_seq_max)
+        wanted = check.truth("logits", logits)
         if self._n_embd:
             raise self._no_tokens()
         self._lock.enter("batch")
@@ -226,9 +227,9 @@ class Batch(TakesEmbeddings):
             row = pointers[index]
             for offset, each in enumerate(sequences):
                 row[offset] = each
-            outputs[index] = 1 if logits else 0
+            outputs[index] = wanted
             self._plain = (self._plain or not index) and len(set(sequences)) == 1
-            self._n_outputs += bool(logits)
+            self._n_outputs += wanted
             self._end = max(self._end, position + 1)
             self._resize(index + 1)
         finally:

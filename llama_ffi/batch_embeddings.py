@@ -169,6 +169,7 @@ class TakesEmbeddings:
         row = self._checked(floats(embedding, 1).reshape(1, -1))
         place, four = position(pos)
         sequences = sequence_ids(seq_ids, self._n_seq_max)
+        wanted = check.truth("logits", logits)
         ffi = self._ffi
         self._lock.enter("batch")
         try:
@@ -182,8 +183,8 @@ class TakesEmbeddings:
             self._c[2][index] = len(sequences)
             for offset, each in enumerate(sequences):
                 self._c[3][index][offset] = each
-            self._c[4][index] = 1 if logits else 0
-            self._n_outputs += bool(logits)
+            self._c[4][index] = wanted
+            self._n_outputs += wanted
             self._end = max(self._end, place[0] + 1)
             self._four = four or (self._four and index > 0)
             self._resize(index + 1)

@@ -86,6 +86,7 @@ def generate(
     Threads: one at a time per iterator; iterators on one model may run side by side.
     """
     most = check.integer("max_tokens", max_tokens, -1)
+    special = check.truth("special", special)
     stops = stop_texts.listed(stop)
     check.integer("n_ctx", n_ctx, 0)
     form = forms.chosen(sampler=sampler, json_schema=json_schema, regex=regex, lark=lark, grammar=grammar)
@@ -111,7 +112,7 @@ def generate(
     if own_model:
         owned.append(loaded)
     progress = Progress(tokens)
-    pieces = pieces_of(context, chain, progress, most, bool(special))
+    pieces = pieces_of(context, chain, progress, most, special)
     return Generation(context, progress, pieces, stops, owned)
 
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import IO
 
 from ._core import check, logs
+from ._core import text as text_
 
 _NAMES = {10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR"}
 
@@ -61,7 +62,7 @@ class LogFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(text_.encode_path(path))
         self._lock = threading.Lock()
         self._file: IO[str] | None = open(self.path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
         logs.add_sink(self._write)
@@ -96,6 +97,7 @@ def to_file(path: str | os.PathLike[str]) -> LogFile:
 
     Raises:
         OSError: the file can't be opened for appending.
+        InvalidArgumentError, ArgumentTypeError: no such path can be.
 
     Threads: any; lines of several threads don't mix.
     """

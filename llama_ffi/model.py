@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from . import model_memory, model_saving
-from ._core import binding, check, logs, model_file, model_source
+from ._core import binding, check, model_file, model_source
 from ._core import isolate as isolate_
 from ._core.gate import Gate
 from ._core.handle import Handle
@@ -19,8 +19,9 @@ from ._core.model_file import Path
 from .errors import (
     InvalidArgumentError,
 )
-from .model_params import BufferOverrides, KvOverride, Progress, check_patterns, model_params
+from .model_params import BufferOverrides, Progress, check_patterns, model_params
 from .model_uses import ModelUses
+from .overrides import Hearing, KvOverride
 from .vocab import Vocab
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ class Model(ModelUses):
                 pattern that is found anywhere in a name counts.
             load_mode: "auto", "none", "mmap", "mlock", "mmap_mlock" or "direct_io".
             lazy_mode: read rows of large tensors when needed: "off", "auto" or "on".
-            kv_overrides: metadata to replace, by key; the value's Python type must match.
+            kv_overrides: metadata to replace, by key; the value's Python type must match. A key that
+                llama.cpp doesn't look at for this model is refused (not with ``vocab_only``).
             progress: called with 0.0 to 1.0; returning False cancels. What it raises, ``load`` raises.
             vocab_only: only the vocabulary and the metadata, no weights: no contexts can be made.
             check_tensors: look for NaNs and damaged blocks in the weights.
@@ -195,7 +197,7 @@ class Model(ModelUses):
         vocab_only = check.truth("vocab_only", vocab_only)
         source = model_source.source(path, offset)
         if kv_overrides is not None:
-            check.instance("kv_overrides", kv_overrides, Mapping)
+            check.mapping("kv_overrides", kv_overrides)
         model_file.check_overrides(kv_overrides or {})
         if not vocab_only:  # to look at it is safe
             model_file.check_model(source.name, source.headers(), kv_overrides or {})
@@ -232,10 +234,10 @@ class Model(ModelUses):
             no_alloc=no_alloc,
             load_mtp=load_mtp,
         )
-        model_file.check_overrides(kv_overrides or {})
         if tensor_buft_overrides:
             check_patterns(tensor_buft_overrides, source.tensor_names())
-        with logs.capture() as lines:
+        hearing = Hearing(kv_overrides)
+        with hearing.capture() as lines:
             pointer = source.load(active, params[0])
         if pointer == active.NULL:
             if callback is not None:
@@ -246,10 +248,11 @@ class Model(ModelUses):
                     f"tensor_buft_overrides: {model_file.words(refused[-1])}", log=lines
                 )
             raise model_file.load_error(source.name, lines, progress is not None)
-        ignored = [model_file.words(line) for line in lines if "Bad metadata override" in line]
-        if ignored:  # C warns and goes on without them
+        try:
+            hearing.check(active, source.headers()[0].values, vocab_only=vocab_only)
+        except InvalidArgumentError:
             lib.llama_model_free(pointer)
-            raise InvalidArgumentError(f"kv_overrides: {'; '.join(ignored)}", log=lines)
+            raise
         # devices are kept by C as pointers into its own registry; every other array was only read. The
         # callback isn't called any more: kept, a program that the model is part of could never be collected.
         needed = [each for each in keep if each is not callback]

@@ -19,11 +19,11 @@ from ._core.callbacks import Callback
 from ._core.choices import members
 from .backends import BufferType, Device
 from .errors import ArgumentTypeError, BackendError, InvalidArgumentError
+from .overrides import KvOverride, override_array
 
 if TYPE_CHECKING:
     from ._core.binding import Binding
 
-KvOverride = bool | int | float | str
 Progress = Callable[[float], object]
 BufferOverrides = Mapping[str, "str | Device | BufferType"]
 
@@ -71,9 +71,9 @@ def model_params(
         params.devices = _devices(active, devices, keep)
     if params.split_mode == members(active, "llama_split_mode")["tensor"]:
         _check_tensor_parallel(active, keep[-1] if devices is not None else None)
-    if tensor_buft_overrides:
+    if tensor_buft_overrides is not None and check.mapping("tensor_buft_overrides", tensor_buft_overrides):
         params.tensor_buft_overrides = _buft_overrides(active, tensor_buft_overrides, keep)
-    if kv_overrides:
+    if kv_overrides is not None and check.mapping("kv_overrides", kv_overrides):
         params.kv_overrides = override_array(active, kv_overrides, keep)
     callback = None
     check.function("progress", progress)
@@ -81,11 +81,11 @@ def model_params(
         callback = _progress(active, progress)
         params.progress_callback = callback.pointer
         keep.append(callback)
-    params.vocab_only = bool(vocab_only)
-    params.check_tensors = bool(check_tensors)
-    params.use_extra_bufts = bool(use_extra_bufts)
-    params.no_host = bool(no_host)
-    params.no_alloc = bool(no_alloc)
+    params.vocab_only = check.truth("vocab_only", vocab_only)
+    params.check_tensors = check.truth("check_tensors", check_tensors)
+    params.use_extra_bufts = check.truth("use_extra_bufts", use_extra_bufts)
+    params.no_host = check.truth("no_host", no_host)
+    params.no_alloc = check.truth("no_alloc", no_alloc)
     if no_alloc:
         modes = members(active, "llama_load_mode")
         if load_mode is not None and params.load_mode != modes["none"]:
@@ -93,7 +93,7 @@ def model_params(
                 f"load_mode is {load_mode!r}; with no_alloc nothing is loaded: leave it out, or 'none'"
             )
         params.load_mode = modes["none"]
-    params.load_mtp = bool(load_mtp)
+    params.load_mtp = check.truth("load_mtp", load_mtp)
     return params, keep, callback
 
 
@@ -218,30 +218,3 @@ def check_patterns(overrides: BufferOverrides, tensor_names: Sequence[str]) -> N
             raise InvalidArgumentError(
                 f"tensor_buft_overrides: {pattern!r} matches none of the {len(tensor_names)} tensors{example}"
             )
-
-
-def override_array(active: Binding, overrides: Mapping[str, KvOverride], keep: list[Any]) -> Any:
-    """Return an array of ``struct llama_model_kv_override`` that ends with an empty key."""
-    kinds = members(active, "llama_model_kv_override_type")
-    array = active.ffi.new("struct llama_model_kv_override[]", len(overrides) + 1)  # ends with an empty key
-    for entry, (key, value) in zip(array, overrides.items(), strict=False):
-        data = text_.encode_c(key, "the key of kv_overrides")
-        if not 0 < len(data) < 128:
-            raise InvalidArgumentError(f"the key {key!r} of kv_overrides must have 1 to 127 bytes")
-        entry.key = data
-        if isinstance(value, bool):
-            entry.tag, entry.val_bool = kinds["bool"], value
-        elif isinstance(value, int):
-            entry.tag = kinds["int"]
-            entry.val_i64 = check.integer(f"kv_overrides[{key!r}]", value, -(2**63), 2**63 - 1)
-        elif isinstance(value, float):
-            entry.tag, entry.val_f64 = kinds["float"], value
-        elif isinstance(value, str):
-            string = text_.encode_c(value, f"kv_overrides[{key!r}]")
-            if len(string) > 127:
-                raise InvalidArgumentError(f"kv_overrides[{key!r}] has {len(string)} bytes; 127 are possible")
-            entry.tag, entry.val_str = kinds["str"], string
-        else:
-            raise InvalidArgumentError(f"kv_overrides[{key!r}] must be bool, int, float or str")
-    keep.append(array)
-    return array

@@ -23,7 +23,8 @@ from ._core.model_file import Path
 from ._core.quantize_plan import Watcher
 from .errors import InvalidArgumentError, ModelFileError, NativeAbortError, QuantizeError
 from .imatrix import ImportanceMatrix
-from .model_params import KvOverride, Progress, override_array
+from .model_params import Progress
+from .overrides import KvOverride, override_array
 from .quantize_params import (
     Input,
     file_type,
@@ -154,11 +155,11 @@ def quantize(
     params.ftype, name = file_type(active, type)
     if n_threads is not None:
         params.nthread = check.integer("n_threads", n_threads, 1, 512)
-    params.only_copy = bool(only_copy) or name == "copy"
-    params.allow_requantize = bool(allow_requantize)
-    params.quantize_output_tensor = bool(quantize_output_tensor)
-    params.pure = bool(pure)
-    params.keep_split = bool(keep_split)
+    params.only_copy = check.truth("only_copy", only_copy) or name == "copy"
+    params.allow_requantize = allow_requantize = check.truth("allow_requantize", allow_requantize)
+    params.quantize_output_tensor = check.truth("quantize_output_tensor", quantize_output_tensor)
+    params.pure = check.truth("pure", pure)
+    params.keep_split = check.truth("keep_split", keep_split)
     if max_buf_size:
         params.max_buf_size = check.integer("max_buf_size", max_buf_size, 1, 2**62)
     if output_tensor_type is not None:
@@ -195,7 +196,7 @@ def quantize(
         types = {new: each.after for new, each in plan.tensors.items()}
         return _result((), name, types, source, names, plan.remarks)
     if plan.tensors.keys() == names.keys():
-        plans.check_plan(active, plan.tensors, bool(allow_requantize), importance, names)
+        plans.check_plan(active, plan.tensors, allow_requantize, importance, names)
     extreme = _extreme(source, plan, names, matrix)
     if extreme is None or extreme:  # what it would assert on comes on this thread then, which is guarded
         params.nthread = 1

@@ -15,7 +15,7 @@ from ._core.model_file import Path
 from ._core.quantize_plan import Shape
 from .errors import ArgumentTypeError, InvalidArgumentError
 from .imatrix import ImportanceMatrix
-from .model_params import KvOverride
+from .overrides import KvOverride
 
 if TYPE_CHECKING:
     from ._core.binding import Binding

@@ -182,6 +182,7 @@ class Session(SessionText):
         """
         self._settle()
         most = check.integer("max_tokens", max_tokens, -1)
+        special = check.truth("special", special)
         stops = stop_texts.listed(stop)
         if not self._tokens:
             bos = self.model.vocab.bos
@@ -192,7 +193,7 @@ class Session(SessionText):
             self._tokens.append(bos)
         memory = self._memory
         growth = Growth(self._tokens, memory)
-        pieces = session_memory.pieces(memory, self._chain, growth, most, self._keep, bool(special))
+        pieces = session_memory.pieces(memory, self._chain, growth, most, self._keep, special)
         generation = Generation(memory.ctx, growth, pieces, stops, [])
         self._running = (generation, growth)
         return generation

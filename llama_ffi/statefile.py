@@ -17,7 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from typing import Any, BinaryIO, SupportsIndex
 
 from . import state_load, state_save
 from ._core import check
@@ -99,7 +99,7 @@ class StateFile:
                     whole = os.path.join(folder, "state")
                     header, size = state_save.write(ctx, whole, plan, progress)
                     with open(whole, "rb") as source:
-                        shutil.copyfileobj(source, target, 1 << 20)
+                        _copy(source, target)
         except OSError as error:
             if isinstance(error, StateError):
                 raise
@@ -187,3 +187,10 @@ class StateFile:
     @classmethod
     def _of(cls, file: state_load.Opened) -> StateFile:
         return cls(file.path, file.header, {key: list(ids) for key, ids in file.tokens.items()}, file.size)
+
+
+def _copy(source: BinaryIO, target: Any) -> None:
+    try:
+        shutil.copyfileobj(source, target, 1 << 20)
+    except TypeError as error:  # a text stream, or something else that has a write()
+        raise ArgumentTypeError(f"target must be a path or a binary stream: {error}") from error

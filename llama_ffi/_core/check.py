@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, SupportsFloat, SupportsIndex
 
 from ..errors import ArgumentTypeError, InvalidArgumentError, SequenceRangeError, TokenRangeError
@@ -106,7 +106,7 @@ def choice(name: str, value: Any, allowed: dict[str, Any]) -> Any:
         wanted = value.lower()
         if wanted in allowed:
             return allowed[wanted]
-    elif not isinstance(value, bool) and type(value).__hash__ is not None and value in allowed.values():
+    elif isinstance(value, int) and not isinstance(value, bool) and value in allowed.values():
         return value
     raise InvalidArgumentError(f"{name} is {value!r}; choose one of: {', '.join(sorted(allowed))}")
 
@@ -115,6 +115,12 @@ def instance(name: str, value: object, cls: type) -> None:
     """Raise unless ``value`` is a ``cls``."""
     if not isinstance(value, cls):
         raise ArgumentTypeError(f"{name} must be a {cls.__name__}, not {type(value).__name__}")
+
+
+def mapping(name: str, value: Mapping[Any, Any]) -> int:
+    """Return how many entries a mapping has; raise if it is none."""
+    instance(name, value, Mapping)
+    return len(value)
 
 
 def function(name: str, value: object) -> None:

@@ -257,6 +257,7 @@ def start(
     if unknown:
         raise _no_option(next(iter(unknown)))
     most = check.integer("max_tokens", max_tokens, -1)
+    special = check.truth("special", special)
     stops = stop_texts.listed(stop)
     form = forms.chosen(
         sampler=sampler,
@@ -277,7 +278,7 @@ def start(
     if not isinstance(context, Context):
         context = context(most)
         owned.insert(0, context)
-    pieces = pieces_of(context, chain, progress, most, bool(special))
+    pieces = pieces_of(context, chain, progress, most, special)
     return Generation(context, progress, pieces, stops, owned)
 
 

@@ -115,6 +115,7 @@ def tokenize(
     Threads: any.
     """
     check.instance("model", model, Model)
+    parse_special = check.truth("parse_special", parse_special)
     rendered = render(
         model,
         messages,
@@ -126,7 +127,7 @@ def tokenize(
         limits=limits,
         variables=variables,
     )
-    return tokens.of_text(model.vocab, rendered, parse_content=bool(parse_special))
+    return tokens.of_text(model.vocab, rendered, parse_content=parse_special)
 
 
 def render(
@@ -153,7 +154,7 @@ def render(
     if now is not None:
         check.instance("now", now, datetime)
     source = _source(model, template, schemas)
-    prompt = bool(add_generation_prompt)
+    prompt = check.truth("add_generation_prompt", add_generation_prompt)
     if source in builtin.builtin_templates():
         if schemas or papers or values or messages.has_calls(turns):
             raise ChatTemplateError(

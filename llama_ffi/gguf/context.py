@@ -188,7 +188,8 @@ class GgufContext(GgufMetadata):
         encoded = text_.encode_c(name, "the tensor's name")
         if not 0 < len(encoded) <= _MAX_NAME:
             raise InvalidArgumentError(f"the tensor's name {name!r} must have 1 to {_MAX_NAME} bytes")
-        extents = [check.integer("an extent of the shape", each, 1, 2**40) for each in shape]
+        given = check.listed("shape", shape, "extents")
+        extents = [check.integer("an extent of the shape", each, 1, 2**40) for each in given]
         if not 1 <= len(extents) <= 4:
             raise InvalidArgumentError(f"tensor {name!r} has {len(extents)} dimensions; 1 to 4 are possible")
         ffi, lib = self._ffi, self._lib

@@ -66,7 +66,8 @@ class GgufMetadata(Owned):
         if pointer == active.NULL:
             raise InvalidArgumentError("the pointer is NULL")
         self._handle = Handle(active.ffi, pointer, active.lib.gguf_free, "GGUF context", exclusive=True)
-        self.update(metadata or {})
+        if metadata is not None:
+            self.update(metadata)
 
     # --- metadata ---
 

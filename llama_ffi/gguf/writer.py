@@ -92,13 +92,16 @@ class GgufWriter:
         Raises:
             ArgumentTypeError, InvalidArgumentError: no such key can be; the value doesn't fit into the type.
         """
-        data = encoding.encode(key, value if type is None else Typed(value, type))
-        if key == ALIGNMENT_KEY:
+        name = _key(key)
+        data = encoding.encode(name, value if type is None else Typed(value, type))
+        if name == ALIGNMENT_KEY:
             self._align(data)
-        self._entries[_key(key)] = data
+        self._entries[name] = data
 
     def _align(self, data: bytes) -> None:
-        (kind,) = struct.unpack_from(ORDER + "i", data)
+        kind = struct.unpack_from(ORDER + "i", data)[0] if len(data) >= 4 else -1
+        if kind == types.U32 and len(data) != 8:
+            raise InvalidArgumentError(f"{ALIGNMENT_KEY} has {len(data)} bytes; type and value take 8")
         if kind != types.U32:
             raise InvalidArgumentError(f"{ALIGNMENT_KEY} must be u32, not {types.type_name(kind)}")
         (alignment,) = struct.unpack_from(ORDER + "I", data, 4)
@@ -114,11 +117,15 @@ class GgufWriter:
             data: type and value, as bytes.
 
         Raises:
-            InvalidArgumentError: no such key can be.
+            ArgumentTypeError, InvalidArgumentError: no such key can be; the data isn't bytes.
         """
-        if key == ALIGNMENT_KEY:
+        name = _key(key)
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise ArgumentTypeError(f"the data of {key!r} must be bytes, not {type(data).__name__}")
+        data = bytes(data)
+        if name == ALIGNMENT_KEY:
             self._align(data)
-        self._entries[_key(key)] = data
+        self._entries[name] = data
 
     def be_like(self, version: int, *, pad_end: bool) -> None:
         """Write as another file was written.
@@ -128,7 +135,7 @@ class GgufWriter:
             pad_end: whether the end is padded to the alignment, as C's writer does.
         """
         self._version = check.integer("version", version, 2, types.VERSION)
-        self._pad_end = bool(pad_end)
+        self._pad_end = check.truth("pad_end", pad_end)
 
     def remove(self, key: str) -> None:
         """Take a metadata entry out again, if it is there.
@@ -338,7 +345,8 @@ def _kind(name: str, type_: str) -> TensorType:
 
 
 def _dims(name: str, shape: Iterable[int]) -> tuple[int, ...]:
-    sizes = [check.integer(f"a size of tensor {name!r}", each, 0, 2**63 - 1) for each in shape]
+    given = check.listed(f"the shape of tensor {name!r}", shape, "sizes")
+    sizes = [check.integer(f"a size of tensor {name!r}", each, 0, 2**63 - 1) for each in given]
     if len(sizes) > types.MAX_DIMS:
         raise InvalidArgumentError(f"tensor {name!r} has {len(sizes)} dimensions; at most {types.MAX_DIMS}")
     if math.prod(each or 1 for each in sizes) > 2**63 - 1:
@@ -350,14 +358,15 @@ def _of_array(
     name: str, data: Any, type_: str | None, shape: Iterable[int] | None
 ) -> tuple[TensorType, tuple[int, ...]]:
     own = _PLAIN_NAMES.get(data.dtype.str[1:])
-    if type_ is None or (own is not None and type_.lower() == own):
+    wanted = None if type_ is None else _kind(name, type_)
+    if wanted is None or wanted.name == own:
         if own is None:
             raise ArgumentTypeError(
                 f"tensor {name!r} is an array of {data.dtype}; give {', '.join(PLAIN)}, or raw blocks "
                 f"(uint8) with type="
             )
         return _kind(name, own), _dims(name, data.shape if shape is None else shape)
-    kind = _kind(name, type_)
+    kind = wanted
     if data.dtype.str[1:] != "u1":
         raise InvalidArgumentError(
             f"tensor {name!r}: {type_} from an array of {data.dtype}; convert it first, or give raw blocks "

@@ -155,7 +155,7 @@ class Candidates:
         Arguments:
             value: True if they do.
         """
-        self._sorted = bool(value)
+        self._sorted = check.truth("sorted", value)
 
     # --- what samplers do ---
 
@@ -177,7 +177,7 @@ class Candidates:
                 raise ArgumentTypeError(f"keep() takes a mask, indices or a slice, not {which.dtype} values")
         try:
             kept = rows[which]
-        except (IndexError, ValueError, TypeError) as error:
+        except (IndexError, ValueError, TypeError, OverflowError) as error:
             raise InvalidArgumentError(f"these candidates can't be kept: {error}") from None
         if kept.ndim != 1 or not 0 < kept.size <= rows.size:
             raise InvalidArgumentError(

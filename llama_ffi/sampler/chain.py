@@ -41,7 +41,7 @@ class SamplerChain(Adders, Choosing):
     __slots__ = ("_no_perf",)
 
     def __init__(self, no_perf: bool = True) -> None:
-        self._no_perf = bool(no_perf)
+        self._no_perf = check.truth("no_perf", no_perf)
         active = binding.active()
         self._take(active, self._empty(active), [])
 

@@ -5,15 +5,20 @@ They keep activations at the size of one whatever the network, so that no output
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from .._core import check
 from .._core import text as text_
+from ..errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+_MOST = 2**31 - 1
 
 
 def random_weights(name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
@@ -21,11 +26,14 @@ def random_weights(name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.f
 
     Arguments:
         name: its name, "blk.0.attn_q.weight" for example.
-        shape: its shape, the rows' length last.
+        shape: its shape, the rows' length last: up to 4 extents, 1 to 2³¹ - 1 elements in all.
         seed: 0 to 2³² - 1.
 
     Returns:
         float32 of that shape, a new array.
+
+    Raises:
+        InvalidArgumentError: a seed or a shape out of its range.
 
     Threads: any.
     """
@@ -33,9 +41,17 @@ def random_weights(name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.f
 
     check.instance("name", name, str)
     seed = check.integer("seed", seed, 0, 2**32 - 1)
+    extents = [
+        check.integer("an extent of shape", each, 1, _MOST)
+        for each in check.listed("shape", shape, "extents")
+    ]
+    if len(extents) > 4 or math.prod(extents) > _MOST:
+        raise InvalidArgumentError(
+            f"shape is {tuple(extents)}; tensors have up to 4 extents, and {_MOST} elements are possible"
+        )
     # RandomState's numbers are fixed for ever, those of numpy's newer generators are not
     random = np.random.RandomState([seed, crc32(text_.encode(name, "name"))])
-    values: NDArray[np.float32] = random.standard_normal(shape).astype(np.float32)
+    values: NDArray[np.float32] = random.standard_normal(tuple(extents)).astype(np.float32)
     shaped: NDArray[np.float32] = _shaped(name, values, np)
     return shaped
 

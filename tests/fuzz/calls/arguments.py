@@ -38,13 +38,28 @@ def new_path(suffix: str) -> Make:
     return lambda world, rnd: {"path": f"out{rnd.randint(0, 9)}{suffix}"}
 
 
+def alike(names: str, make: Make) -> dict[str, Make]:
+    return dict.fromkeys(names.split(), make)
+
+
 PIECE = b"0123456789abcdef"
 TEXTS = ("Once upon a time", "hello", "a b c", "1 2 3", "the end.", "", "é ü", "<s>[INST]</s>")
-GRAMMARS = ('root ::= "yes" | "no"', "root ::= [a-z]+", 'root ::= "a" root | "b"', "root ::= (", 'r ::= "x"')
+GRAMMARS = (
+    'root ::= "a"? "b"',
+    'root ::= ("a" | "b")+',
+    'root ::= "yes" | "no"',
+    "root ::= [a-z]+",
+    'root ::= "a" root | "b"',
+    "root ::= (",
+    'r ::= "x"',
+)
 SHAPES = ([4, 2], [32], [8])
 
 BY_CALL: dict[str, Make] = {
     "Batch.capacity": between(1, 40),
+    "Batch.from_embeddings.embeddings": one_of({"normal": [1, 3, 32]}),
+    "Batch.set_embeddings.embeddings": one_of({"normal": [1, 3, 32]}),
+    "Batch.from_embeddings.capacity": one_of(None, 16, 64),
     "Batch.from_tokens.capacity": one_of(None, 16, 64),
     "Batch.add.pos": between(0, 12),
     "Candidates.keep.which": one_of({"slice": [0, 3]}, [0, 1], {"array": ["int32", [0]]}),
@@ -62,7 +77,16 @@ BY_CALL: dict[str, Make] = {
         world.call("Batch.from_tokens", rnd) or world.instance("Batch", rnd)
     ),
     "Context.attach_threadpool.batch_pool": lambda world, rnd: None,
-    "GgufContext.from_file_object.file": one_of({"file": "llama.gguf"}, {"file": "out1.gguf"}),
+    "GgufContext.from_file_object.file": one_of({"file": "llama.gguf"}, {"file": "lora.gguf"}),
+    "GgufContext.load.path": one_of(
+        {"path": "llama.gguf"}, {"path": "lora.gguf"}, {"path": "quantized.gguf"}
+    ),
+    "GgufContext.update.other": lambda world, rnd: rnd.choice(
+        ({"dict": [["a.b", 3]]}, world.instance("gguf.GgufContext", rnd))
+    ),
+    "Sampler.pointer": one_of({"raw": "greedy"}, {"raw": "without clone"}, {"raw": "NULL"}),
+    "Sampler.adaptive_p.target": real(0, 1),
+    "SamplerChain.add_adaptive_p.target": real(0, 1),
     "Model.load.path": lambda world, rnd: {"path": rnd.choice(("llama", "gpt2", "bert", "mamba")) + ".gguf"},
     "Model.load_lora.path": one_of({"path": "lora.gguf"}),
     "LoraAdapter.path": one_of({"path": "lora.gguf"}),
@@ -103,13 +127,17 @@ BY_CALL: dict[str, Make] = {
     "GgufWriter.add_tensor.data": lambda world, rnd: {"normal": [1, *rnd.choice(SHAPES)]},
     "GgufWriter.path": new_path(".gguf"),
     "gguf.write.path": new_path(".gguf"),
+    "ImportanceMatrix.values.name": one_of("a"),
+    "quantize.type": one_of("f16", "q8_0", "q4_0", "copy"),
+    "quantize.output": new_path(".gguf"),
+    "gguf.edit.source": one_of({"path": "llama.gguf"}, {"path": "lora.gguf"}),
     "gguf.edit.target": new_path(".gguf"),
     "gguf.edit.set": lambda world, rnd: {"dict": [["general.name", "a"]]},
     "testing.save_random_model.path": new_path(".gguf"),
     "testing.random_weights.name": one_of("blk.0.attn_q.weight", "output_norm.weight"),
     "log.to_file.path": new_path(".log"),
     "Field.value": one_of(1),
-    "Vocab.tokenize.text": one_of(*TEXTS, {"text": "long"}),
+    "Vocab.tokenize.text": one_of(*TEXTS, {"bytes": "f4a0a0a041"}, {"bytes": "c328"}, {"text": "long"}),
     "splits.path.prefix": one_of("a", "model"),
     "splits.prefix.path": one_of("model-00001-of-00002.gguf", {"path": "split-00001-of-00002.gguf"}),
     "splits.parts.path_of_one": one_of({"path": "split-00001-of-00002.gguf"}),
@@ -118,7 +146,69 @@ BY_CALL: dict[str, Make] = {
     "gguf.ImportanceMatrix.load.path": one_of({"path": "imatrix.gguf"}),
 }
 
+FLAG = one_of(True, False)
+NOTHING = one_of(None)
+
 BY_NAME: dict[str, Make] = {
+    "pointer": one_of({"raw": "greedy"}),
+    **alike("parse_special offload_kqv op_offload swa_full no_host use_extra_bufts check_tensors", FLAG),
+    **alike("strict add_special remove_special unparse_special normalize truncate vocab_only", FLAG),
+    **alike("add_generation_prompt mmap pad_end legacy selects reorders no_alloc load_mtp", FLAG),
+    **alike("system template tools variables limits now", NOTHING),
+    **alike("tb _error _tb bindings library default labels positions validation", NOTHING),
+    "place": one_of({"libraries": ""}),
+    **alike("rope_freq_base rope_freq_scale", one_of(0.0, 10000.0, 0.5)),
+    **alike("yarn_ext_factor yarn_attn_factor yarn_beta_fast yarn_beta_slow", one_of(-1.0, 1.0)),
+    **alike("on_token on_epoch", one_of(None, {"function": "none"}, {"function": "raises"})),
+    **alike("beta1 beta2", real(0, 0.99)),
+    **alike("penalty_freq penalty_present", real(-1, 1)),
+    **alike("type_k type_v", one_of("f16", "f16", "f32", "bf16", "q8_0", "q4_0")),
+    **alike("allow_requantize quantize_output_tensor only_copy pure keep_split dry_run", FLAG),
+    **alike("output_tensor_type token_embedding_type", one_of(None, "f16", "q8_0")),
+    "imatrix": one_of(None, {"path": "imatrix.gguf"}),
+    "max_buf_size": one_of(0, 2**20),
+    "prune_layers": one_of({"tuple": []}, [1]),
+    "tensor_types": one_of(None, {"dict": [["ffn_up", "f16"]]}),
+    "attention_type": one_of(None, "causal", "non_causal"),
+    "allowed_length": between(1, 4),
+    "chunk_size": between(1, 512),
+    "cpus": one_of({"tuple": []}, [0]),
+    "ctx_type": one_of(None, "default"),
+    "devices": one_of(None, [], ["CPU"]),
+    "epsilon": one_of(1e-8),
+    "keep": between(0, 8),
+    "layer_end": one_of(None, 1, 2),
+    "layer_start": one_of(1, 2),
+    "lazy_mode": one_of(None, "off", "auto"),
+    "load_mode": one_of(None, "none", "mmap", "auto"),
+    "main_gpu": one_of(0, -1),
+    "n_embd": one_of(0, 32),
+    "n_gpu_layers": one_of(0, None),
+    "n_outputs_max_per_seq": one_of(0, 1, 2),
+    "n_rs_seq": one_of(0, 1),
+    "on_tensor": one_of(None, {"function": "none"}, {"function": "look"}, {"function": "raises"}),
+    "optimizer": one_of("adamw", "sgd"),
+    "owner_quota": one_of(None, 10**6),
+    "poll": between(0, 50),
+    "priority": one_of("normal", "low"),
+    "progress": one_of(None, {"function": "none"}, {"function": "true"}, {"function": "raises"}),
+    "remove": one_of({"tuple": []}, ["general.name"]),
+    "rename": one_of({"dict": []}),
+    "rope_scaling_type": one_of(None, "none", "linear", "yarn"),
+    "shuffle": one_of(None, 0),
+    "split_mode": one_of(None, "none", "layer"),
+    "tensor_buft_overrides": one_of(None, {"dict": [["attn", "CPU"]]}),
+    "tensor_names": one_of(None, "*attn*"),
+    "tensor_split": one_of(None, [1.0]),
+    "weight_decay": real(0, 0.1),
+    "yarn_orig_ctx": one_of(0, 64),
+    "context": some("Context"),
+    "k": between(0, 50),
+    "index": one_of(0, 0, 1),
+    "output": one_of(True, False),
+    "embedding": one_of({"normal": [1, 32]}),
+    "state": one_of({"normal": [1, 1, 32]}),
+    "encode": one_of(False),
     "ability": one_of("mmap", "mlock", "gpu_offload", "rpc"),
     "adapter": some("LoraAdapter"),
     "as_array": one_of(True, False),
@@ -140,7 +230,7 @@ BY_NAME: dict[str, Make] = {
     "documents": one_of(["one", "two words"]),
     "embeddings": one_of(True, False),
     "entries": lambda world, rnd: {
-        "dict": [["a", {"tuple": [{"normal": [1, 1, 4]}, {"array": ["float32", [1.0]]}]}]]
+        "dict": [["a", {"tuple": [{"array": ["float32", [[1.0] * 4]]}, {"array": ["float32", [1.0]]}]}]]
     },
     "eta": real(0, 1),
     "exclude": one_of({"tuple": []}, ["ffn"]),
@@ -259,6 +349,10 @@ CONTEXT = {
     "flash_attn": 0.2,
     "pooling_type": 0.4,
     "no_perf": 0.4,
+    "type_k": 0.1,
+    "type_v": 0.1,
+    "n_outputs_max": 0.1,
+    "on_tensor": 0.1,
 }
 """Parameters behind ``**``: how often each is given."""
 BEHIND_STARS: dict[str, dict[str, float]] = {
@@ -312,3 +406,12 @@ NEAR = {
     "pos": [-1, 2**31 - 1, 2**31],
 }
 """Values just outside, or far outside, of what is right: half of the wild ones."""
+
+
+def known(name: str, key: str) -> Make | None:
+    """Return what makes usual values of a call's parameter."""
+    module, _, short = name.partition(".")
+    for each in (f"{name}.{key}", f"{short}.{key}" if module in ("gguf", "testing", "chat") else ""):
+        if each in BY_CALL:
+            return BY_CALL[each]
+    return BY_NAME.get(key)

@@ -10,18 +10,17 @@ from types import MemberDescriptorType, ModuleType
 from typing import Any
 
 import llama_ffi as lf
+from llama_ffi._abi import manifest
 
 SPECIAL = (
     "__len__", "__iter__", "__next__", "__getitem__", "__setitem__", "__contains__", "__enter__", "__exit__",
 )  # fmt: skip
 NOT_CALLED = {
     "testing.architectures": "makes a model of each of 153 kinds: seconds",
-    "quantize": "minutes of a process' time go into few calls; tests/quantization fuzzes its arguments",
     "IsolatedModel.load": "each starts a process: half a second; tests/devices ends them in every way",
     "rpc.serve": "goes on until Ctrl-C",
     "diagnose": "looks at the system and compiles; no argument",
-    "log.LogFile": "the same",
-    "log.to_file": "the process' log would go on into a folder that is removed",
+    "log.LogFile": "log.to_file makes one",
 }
 """Left out, each with its reason."""
 PRIVATE = {
@@ -38,6 +37,14 @@ PRIVATE = {
     "process",
 }
 """Classes whose constructor needs one of these are made by others of ours."""
+
+
+WITHOUT_ARGUMENTS = {"PythonSampler"}
+"""Classes without a constructor of their own that a program makes objects of."""
+
+
+RAW = {"Sampler"}
+"""Classes whose constructor takes over what raw code has made; nothing else of raw code is called."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +68,25 @@ class Call:
         return self.name.rsplit(".", 1)[-1]
 
 
+MODULES = ("chat", "gguf", "log", "rpc", "splits", "testing")
+"""Public modules with names of their own."""
+NOT_LOOKED_INTO = {
+    "raw": "checks nothing: it is C",
+    "errors": "exceptions only",
+}
+"""Public modules that aren't fuzzed, each with its reason."""
+
+
 def _modules() -> list[tuple[str, ModuleType]]:
-    return [("", lf)] + [(f"{m.__name__.split('.')[-1]}.", m) for m in (lf.chat, lf.gguf, lf.testing)] + [
-        (f"{m.__name__.split('.')[-1]}.", m) for m in (lf.log, lf.rpc, lf.splits)
-    ]  # fmt: skip
+    return [("", lf), *((f"{name}.", getattr(lf, name)) for name in MODULES)]
 
 
 def _says_c(value: Any) -> bool:
-    found = re.search(r"^\s*C: (.*)$", inspect.getdoc(value) or "", re.MULTILINE)
-    return found is not None and re.search(r"\b(llama|ggml|gguf)_\w+", found[1]) is not None
+    behind = re.findall(
+        r"(?:^\s*|\. )C: (.*(?:\n\s*(?:llama|ggml|gguf)_.*)*)", inspect.getdoc(value) or "", re.M
+    )
+    names = {name for each in behind for name in re.findall(r"\b(?:llama|ggml|gguf)_\w+", each)}
+    return not names.isdisjoint(manifest.FUNCTIONS)
 
 
 def _told(value: Any) -> tuple[bool, frozenset[str]]:
@@ -105,12 +122,14 @@ def calls() -> dict[str, Call]:
 def _of_class(name: str, cls: type) -> list[Call]:
     plain = dataclasses.is_dataclass(cls) or issubclass(cls, tuple)
     found = []
-    made = [] if plain else list(_parameters(cls))
+    made = [] if plain or name in WITHOUT_ARGUMENTS else list(_parameters(cls))
     private = {each.name for each in made if each.default is each.empty} & PRIVATE
-    made = [each for each in made if each.name != "pointer"]
+    made = [each for each in made if name in RAW or each.name != "pointer"]
+    if name in RAW:
+        private, made = set(), [each for each in made if each.name == "pointer"]
     if (
         name not in NOT_CALLED
-        and cls.__init__ is not object.__init__
+        and (cls.__init__ is not object.__init__ or name in WITHOUT_ARGUMENTS)
         and not plain
         and not private
         and not inspect.isabstract(cls)

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+import llama_ffi as lf
+
 Described = Any
 
 WILD: list[Described] = [
@@ -88,6 +90,12 @@ WILD: list[Described] = [
 """What no parameter expects, and what many do."""
 
 
+RAW: list[Any] = []
+"""What raw code must keep."""
+LOOK: list[Any] = []
+"""What the function "look" does with the tensors that it is shown."""
+
+
 class OwnError(Exception):
     """What a callback of the program raises."""
 
@@ -132,6 +140,10 @@ def value(described: Described, slots: dict[str, Any], folder: Path) -> Any:
             return iter(what)
         case "dict":
             return {value(key, slots, folder): value(each, slots, folder) for key, each in what}
+        case "libraries":
+            return lf.library_paths()["llama"].parent
+        case "raw":
+            return _raw_sampler(what)
         case "type":
             return int
         case "function":
@@ -139,6 +151,17 @@ def value(described: Described, slots: dict[str, Any], folder: Path) -> Any:
         case "object":
             return object()
     raise ValueError(f"no such description: {kind}")
+
+
+def _raw_sampler(what: str) -> Any:
+    """Return what raw code has made: the constructor of samplers takes such a pointer over."""
+    ffi, lib = lf.raw.ffi, lf.raw.lib
+    if what == "NULL":
+        return lib.llama_sampler_init_grammar(ffi.NULL, b"root ::= (", b"root")
+    if what == "greedy":
+        return lib.llama_sampler_init_greedy()
+    RAW.append((ffi.new("struct llama_sampler_i *"), ffi.new("int *")))
+    return lib.llama_sampler_init(*RAW[-1])
 
 
 def _function(what: str, slots: dict[str, Any]) -> Any:
@@ -157,6 +180,7 @@ def _function(what: str, slots: dict[str, Any]) -> Any:
         return True
 
     return {
+        "look": lambda tensor: [each(tensor) for each in LOOK[-1:]] and None,
         "none": lambda *_args, **_kwargs: None,
         "true": lambda *_args, **_kwargs: True,
         "rate": lambda *_args: 1e-4,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import threading
 import traceback
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import llama_ffi as lf
-from tests.fuzz.calls import arguments, values
+from tests.fuzz.calls import arguments, setups, values
 from tests.fuzz.calls.surface import Call, calls, target
 
 CALLS = calls()
@@ -21,6 +22,10 @@ RECIPES: dict[str, list[str]] = {
     "Model": ["Model.load"],
     "Context": ["Model.context"],
     "Batch": ["Batch.from_tokens"],
+    "BatchExt": ["BatchExt"],
+    "PythonSampler": ["PythonSampler"],
+    "MemoryUse": ["Context.memory_breakdown"],
+    "log.LogFile": ["log.to_file"],
     "Memory": ["Context.memory"],
     "Vocab": ["Model.vocab"],
     "Sampler": ["Sampler.top_k", "Sampler.dist", "Sampler.greedy", "Sampler.temp"],
@@ -28,8 +33,7 @@ RECIPES: dict[str, list[str]] = {
     "Session": ["Model.session"],
     "Generation": ["generate", "Session.generate"],
     "ChatSession": ["ChatSession"],
-    "ChatStream": ["ChatSession.say", "Model.chat"],
-    "ChatReply": ["ChatSession.say", "Model.chat"],
+    "ChatReply": ["ChatSession.say"],
     "Snapshot": ["Context.snapshot"],
     "StateStore": ["StateStore"],
     "StoredState": ["StateStore.put"],
@@ -60,6 +64,8 @@ RECIPES: dict[str, list[str]] = {
     "gguf.Field": ["gguf.read"],
     "gguf.Metadata": ["gguf.read"],
 }
+ONE_WRONG = 1e-9
+"""Wildness of a call in which one argument is wrong and all else right."""
 PARTS = ("fields", "tensors", "metadata")
 """Attributes whose values are objects too."""
 
@@ -77,6 +83,7 @@ class World:
         self.number = 0
         self.depth = 0
         self.outcomes: list[dict[str, Any]] = []
+        self.last = setups.Ready()
 
     # --- making up ---
 
@@ -108,18 +115,59 @@ class World:
             self.call("Context.decode" if name == "Model.context" else "SamplerChain.add_greedy", rnd)
         return {"slot": slot} if slot in self.slots else None
 
-    def make(self, name: str, rnd: random.Random, wildness: float) -> dict[str, Any] | None:
+    def fresh(self, cls: str, rnd: random.Random) -> Any:
+        """Return a new object of the class; None if there is no way."""
+        before = len(self.classes.get(cls, []))
+        self.call(rnd.choice(RECIPES[cls]), rnd)
+        have = self.classes.get(cls, [])
+        return {"slot": have[-1]} if len(have) > before else None
+
+    def do(self, name: str, on: Any, /, **args: Any) -> Any:
+        """Make exactly this call; returns the description of what came back, or None."""
+        self.number += 1
+        made = {"id": f"c{self.number}", "call": name, "on": on, "args": args}
+        self.perform(made)
+        slot = f"{made['id']}.0"
+        return {"slot": slot} if slot in self.slots else None
+
+    def ready(self, name: str, rnd: random.Random) -> setups.Ready | None:
+        """Bring about a state in which the call can reach C, if there is a set-up for it."""
+        setup = setups.SETUPS.get(name)
+        ends = CALLS[name].member in ("close", "__exit__")
+        share = 0.9 if setup is not None or ends or CALLS[name].owner not in RECIPES else 0.4
+        setup = setup or setups.OWNERS.get(CALLS[name].owner)
+        if setup is None or self.depth > 1 or rnd.random() > share:
+            return None
+        self.depth += 1
+        try:
+            return setup(self, rnd)
+        except setups.Missing:
+            return None
+        finally:
+            self.depth -= 1
+
+    def make(
+        self, name: str, rnd: random.Random, wildness: float, ready: setups.Ready | None = None
+    ) -> dict[str, Any] | None:
         """Make up one call; each argument is wild with that probability."""
         call, made = CALLS[name], {}
-        receiver = None
-        if call.owner:
+        ready = ready or self.ready(name, rnd) or setups.Ready()
+        if not self.depth:
+            self.last = ready
+        receiver = ready.on if call.owner else None
+        if call.owner and receiver is None:
             if wildness and rnd.random() < 0.1 and self.classes.get(call.owner):
                 receiver = {"slot": rnd.choice(self.classes[call.owner])}  # closed ones too
             else:
                 receiver = self.instance(call.owner, rnd)
             if receiver is None:
                 return None
+        names = {parameter.name for parameter in call.parameters} | set(arguments.BEHIND_STARS.get(name, {}))
+        for key in names & ready.args.keys():
+            made[key] = ready.args[key] if rnd.random() >= wildness else self.argument(name, key, rnd, 1.0)
         for parameter in call.parameters:
+            if parameter.name in made:
+                continue
             if parameter.kind is parameter.VAR_KEYWORD:
                 for key, share in arguments.BEHIND_STARS.get(name, {}).items():
                     if rnd.random() < share and key not in made:
@@ -129,25 +177,24 @@ class World:
                 share = arguments.BEHIND_STARS.get(name, {}).get(parameter.name, 0.25)
                 if needed or parameter.name in arguments.ALWAYS or rnd.random() < share:
                     made[parameter.name] = self.argument(name, parameter.name, rnd, wildness)
-        if wildness and rnd.random() < 0.01:
+        if wildness == ONE_WRONG and made:
+            key = rnd.choice(sorted(made))
+            made[key] = self.argument(name, key, rnd, 1.0)
+        elif wildness and rnd.random() < 0.01:
             made["no_such_argument"] = 1
         self.number += 1
-        return {"id": f"c{self.number}", "call": name, "on": receiver, "args": made}
+        chosen = {"chosen": "wild" if wildness else "tame"} if not self.depth else {}
+        return {"id": f"c{self.number}", "call": name, "on": receiver, "args": made, **chosen}
 
     def argument(self, name: str, key: str, rnd: random.Random, wildness: float) -> Any:
         if rnd.random() < wildness:
             if key in arguments.BOUNDED:
                 return rnd.choice(arguments.BOUNDED[key])
-            if key in arguments.NEAR and rnd.random() < 0.5:
+            if key in arguments.NEAR and rnd.random() < 0.7:
                 return rnd.choice(arguments.NEAR[key])
             return values.wild(rnd, list(self.slots))
-        short = name.split(".", 1)[1] if name.split(".")[0] in ("gguf", "testing", "chat") else name
-        for each in (f"{name}.{key}", f"{short}.{key}"):
-            if each in arguments.BY_CALL:
-                return arguments.BY_CALL[each](self, rnd)
-        if key in arguments.BY_NAME:
-            return arguments.BY_NAME[key](self, rnd)
-        return rnd.choice((0, 1, "a", True, None, 0.5))
+        make = arguments.known(name, key)
+        return make(self, rnd) if make else rnd.choice((0, 1, "a", True, None, 0.5))
 
     def control_vector(self, rnd: random.Random) -> Any:
         if rnd.random() < 0.3:
@@ -160,11 +207,12 @@ class World:
     def random_call(self, rnd: random.Random, names: list[str]) -> None:
         """Make up a call, or two at once, and perform it."""
         name = rnd.choice(names)
-        wildness = rnd.choices((0.0, 0.15, 0.7), (6, 2, 1))[0]
+        wildness = rnd.choices((0.0, ONE_WRONG, 0.15, 0.7), (10, 4, 2, 1))[0]
         made = self.make(name, rnd, wildness)
         if made is None:
             return
-        if rnd.random() < 0.15:  # two threads
+        ready = self.last
+        if rnd.random() < 0.2:  # two threads
             same = [each for each in names if CALLS[each].owner == CALLS[name].owner]
             other = self.make(rnd.choice(same), rnd, wildness)
             if other is not None:
@@ -173,6 +221,23 @@ class World:
                 self.perform({"pair": [made, other]})
                 return
         self.perform(made)
+        for called, on, args in ready.then:
+            self.do(called, {"slot": f"{made['id']}.0"} if on == setups.RESULT else on, **args)
+        if ready.args and any(parameter.name in arguments.NEAR for parameter in CALLS[name].parameters):
+            for _ in range(rnd.randint(0, 3)):  # in the same state, with something near
+                again = self.make(name, rnd, ONE_WRONG, ready)
+                if again is not None:
+                    self.perform(again)
+
+    def usual_call(self, rnd: random.Random, name: str) -> dict[str, Any] | None:
+        """Make a call as a program would; returns what came of it."""
+        made = self.make(name, rnd, 0.0)
+        if made is None:
+            return None
+        at = len(self.outcomes)
+        self.perform(made)
+        outcome = self.outcomes[at]
+        return outcome | {"returned": outcome["ended"] == "returned"}
 
     # --- performing ---
 
@@ -199,25 +264,34 @@ class World:
             args = None
         if together is not None:
             together.wait(10)
+        outcome = {"call": call.name, "chosen": made.get("chosen", ""), "reached": False}
         if args is None:
-            return {"call": call.name, "ended": "left out", "reached": False}, None, made
+            return outcome | {"ended": "left out"}, None, made
         before = Counting.mine()
         try:
-            result = _do(call, receiver, args)
+            if call.owner == "ComputedTensor" and isinstance(receiver, lf.Context):
+                result, reached = _inside(call, receiver)
+            else:
+                result = _do(call, receiver, args)
+                reached = Counting.mine() > before
             ended, words = "returned", ""
         except BaseException as error:
+            reached = Counting.mine() > before
             ended, words = _ending(error, call)
-        reached = Counting.mine() > before
-        return {"call": call.name, "ended": ended, "words": words, "reached": reached}, result, made
+        return outcome | {"ended": ended, "words": words, "reached": reached}, result, made
 
     def keep(self, number: str, result: Any) -> None:
         parts: list[Any] = [result]
         if isinstance(result, list | tuple) and not hasattr(result, "_fields"):
             parts = list(result[:3])
+        if dataclasses.is_dataclass(result):
+            parts += [getattr(result, each.name) for each in dataclasses.fields(result)]
+            parts += [part for each in parts[1:] if isinstance(each, list | tuple) for part in each[:1]]
         if isinstance(result, lf.gguf.GgufFile):
             for name in PARTS:
                 held = getattr(result, name, {})
                 parts += [held, *list(held.values() if hasattr(held, "values") else held)[:2]]
+            parts += [each for each in result.fields.values() if each.is_array][-1:]
         for index, each in enumerate(parts):
             found = next((name for name, cls in CLASSES.items() if type(each) is cls), None)
             if found is None and isinstance(each, np.ndarray):
@@ -230,6 +304,9 @@ class World:
                 self.classes.setdefault(found, []).append(f"{number}.{index}")
 
     def close(self) -> None:
+        for each in self.slots.values():
+            if isinstance(each, lf.log.LogFile):
+                each.close()
         self.slots.clear()
 
 
@@ -244,7 +321,7 @@ def _do(call: Call, receiver: Any, args: dict[str, Any]) -> Any:
         result = getattr(receiver, call.member)(*args.values())
     else:
         result = getattr(receiver, call.member)(**args)
-    if call.name == "Context.borrow_logits":
+    if call.name in ("Context.borrow_logits", "Context.borrow_embeddings"):
         rows = result.__enter__()
         try:
             for each in (lambda: receiver.decode(lf.Batch.from_tokens([5])), receiver.close, receiver.cancel):
@@ -258,6 +335,22 @@ def _do(call: Call, receiver: Any, args: dict[str, Any]) -> Any:
             result.__exit__(None, None, None)
         return np.asarray(rows)
     return result
+
+
+def _inside(call: Call, ctx: lf.Context) -> tuple[Any, bool]:
+    """Call a method of a tensor that a decode shows."""
+    box: list[tuple[Any, bool]] = []
+
+    def look(tensor: Any) -> None:
+        before = Counting.mine()
+        box.append((_do(call, tensor, {}), Counting.mine() > before))
+
+    values.LOOK.append(look)
+    try:
+        ctx.decode(lf.Batch.from_tokens([5]))
+    finally:
+        values.LOOK.remove(look)
+    return box[-1] if box else (None, False)
 
 
 def _ending(error: BaseException, call: Call) -> tuple[str, str]:
