@@ -55,6 +55,9 @@ GRAMMARS = (
 )
 SHAPES = ([4, 2], [32], [8])
 
+FLAG = one_of(True, False)
+NOTHING = one_of(None)
+
 BY_CALL: dict[str, Make] = {
     "Batch.capacity": between(1, 40),
     "Batch.from_embeddings.embeddings": one_of({"normal": [1, 3, 32]}),
@@ -127,6 +130,10 @@ BY_CALL: dict[str, Make] = {
     "GgufWriter.add_tensor.data": lambda world, rnd: {"normal": [1, *rnd.choice(SHAPES)]},
     "GgufWriter.path": new_path(".gguf"),
     "gguf.write.path": new_path(".gguf"),
+    "Model.load.rpc": NOTHING,
+    "GgufContext.from_bytes.data": one_of({"content": "llama.gguf"}, {"content": "lora.gguf"}),
+    "Sampler.lark.grammar": one_of('start: "a" | "b"'),
+    "SamplerChain.add_lark.grammar": one_of('start: "a" | "b"'),
     "ImportanceMatrix.values.name": one_of("a"),
     "quantize.type": one_of("f16", "q8_0", "q4_0", "copy"),
     "quantize.output": new_path(".gguf"),
@@ -145,9 +152,6 @@ BY_CALL: dict[str, Make] = {
     "perplexity.n_ctx": one_of(0, 8, 16),
     "gguf.ImportanceMatrix.load.path": one_of({"path": "imatrix.gguf"}),
 }
-
-FLAG = one_of(True, False)
-NOTHING = one_of(None)
 
 BY_NAME: dict[str, Make] = {
     "pointer": one_of({"raw": "greedy"}),
@@ -169,6 +173,15 @@ BY_NAME: dict[str, Make] = {
     "max_buf_size": one_of(0, 2**20),
     "prune_layers": one_of({"tuple": []}, [1]),
     "tensor_types": one_of(None, {"dict": [["ffn_up", "f16"]]}),
+    "endpoint": one_of("127.0.0.1:1"),
+    "json_schema": one_of(None, {"dict": [["type", "boolean"]]}),
+    "lark": NOTHING,
+    "pattern": one_of("[a-z]+", "yes|no"),
+    "regex": one_of(None, "[a-z]+"),
+    "rpc": one_of("127.0.0.1:1"),
+    "schema": one_of({"dict": [["type", "boolean"]]}, {"dict": [["enum", ["a", "b"]]]}, True),
+    "timeout": real(0.1, 1),
+    "whitespace": one_of("short", "none"),
     "attention_type": one_of(None, "causal", "non_causal"),
     "allowed_length": between(1, 4),
     "chunk_size": between(1, 512),

@@ -39,8 +39,12 @@ def reaches_c(call: Call) -> bool:
 ENDS_WITH = {
     "PythonSampler.apply": "NotImplementedError",
     "use": "AlreadyLoadedError",
+    "rpc.worker": "RpcConnectError",
+    "rpc.with_local": "RpcConnectError",
+    "rpc.remote_devices": "RpcConnectError",
 }
-"""What a call always raises here: subclasses define the one, the other comes before the library is loaded."""
+"""What a call always raises here: subclasses define ``apply``, ``use`` is for before the library is there, and
+there are no workers (tests/devices has some)."""
 
 
 @dataclass

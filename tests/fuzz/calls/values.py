@@ -124,6 +124,8 @@ def value(described: Described, slots: dict[str, Any], folder: Path) -> Any:
             return folder / what
         case "file":
             return io.BytesIO((folder / what).read_bytes())
+        case "content":
+            return (folder / what).read_bytes()
         case "array":
             return np.array(what[1], dtype=what[0])
         case "normal":
