@@ -131,6 +131,7 @@ BY_CALL: dict[str, Make] = {
     "GgufWriter.path": new_path(".gguf"),
     "gguf.write.path": new_path(".gguf"),
     "Model.load.rpc": NOTHING,
+    "log.forward.function": one_of(None, {"function": "none"}, {"function": "back"}, {"function": "raises"}),
     "GgufContext.from_bytes.data": one_of({"content": "llama.gguf"}, {"content": "lora.gguf"}),
     "Sampler.lark.grammar": one_of('start: "a" | "b"'),
     "SamplerChain.add_lark.grammar": one_of('start: "a" | "b"'),

@@ -43,8 +43,8 @@ ENDS_WITH = {
     "rpc.with_local": "RpcConnectError",
     "rpc.remote_devices": "RpcConnectError",
 }
-"""What a call always raises here: subclasses define ``apply``, ``use`` is for before the library is there, and
-there are no workers (tests/devices has some)."""
+"""What a call always raises here: subclasses define ``apply``, ``use`` comes before the library, and there
+are no workers."""
 
 
 @dataclass

@@ -304,7 +304,8 @@ class World:
                 self.classes.setdefault(found, []).append(f"{number}.{index}")
 
     def close(self) -> None:
-        for each in self.slots.values():
+        lf.log.forward(None)
+        for each in list(self.slots.values()):
             if isinstance(each, lf.log.LogFile):
                 each.close()
         self.slots.clear()
