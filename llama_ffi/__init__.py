@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from .imatrix import ImportanceEntry, ImportanceMatrix
     from .isolated import IsolatedModel
     from .isolated_generation import IsolatedGeneration
+    from .layer_plan import DeviceShare, LayerPlan, plan_layers
     from .memory import Memory
+    from .memory_estimate import LayerMemory, MemoryEstimate, estimate_memory
     from .memory_use import MemoryBreakdown, MemoryUse
     from .model import Model
     from .outputs import ClassScore
@@ -96,6 +98,10 @@ _HOME = {
     "ContextPerf": "perf",
     "Dataset": "training_data",
     "Device": "backends",
+    "DeviceShare": "layer_plan",
+    "LayerMemory": "memory_estimate",
+    "LayerPlan": "layer_plan",
+    "MemoryEstimate": "memory_estimate",
     "Finding": "diagnosis",
     "Generation": "generation",
     "LoraAdapter": "adapter",
@@ -136,6 +142,8 @@ _HOME = {
     "backend_modules": "backend_files",
     "bindings_folder": "paths",
     "devices": "backends",
+    "estimate_memory": "memory_estimate",
+    "plan_layers": "layer_plan",
     "diagnose": "diagnosis",
     "generate": "generation",
     "libraries_at": "paths",
@@ -175,16 +183,20 @@ __all__ = [
     "ContextPerf",
     "Dataset",
     "Device",
+    "DeviceShare",
     "Finding",
     "Generation",
     "ImportanceEntry",
     "ImportanceMatrix",
     "IsolatedGeneration",
     "IsolatedModel",
+    "LayerMemory",
+    "LayerPlan",
     "LlamaError",
     "LoraAdapter",
     "Memory",
     "MemoryBreakdown",
+    "MemoryEstimate",
     "MemoryUse",
     "Model",
     "PythonSampler",
@@ -220,6 +232,7 @@ __all__ = [
     "devices",
     "diagnose",
     "errors",
+    "estimate_memory",
     "generate",
     "gguf",
     "libraries_at",
@@ -233,6 +246,7 @@ __all__ = [
     "numa_init",
     "embed",
     "perplexity",
+    "plan_layers",
     "quantize",
     "rerank",
     "score",
