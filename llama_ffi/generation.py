@@ -11,6 +11,7 @@ from .context import Context
 from .errors import BusyError, InvalidArgumentError, PromptTooLongError
 from .generation_loop import Progress, Timings, Usage, pieces_of, texts
 from .model import Model
+from .model_params import GpuLayers
 from .paths import tiny_model_path
 from .sampler import Sampler, SamplerChain, forms
 
@@ -34,7 +35,7 @@ def generate(
     n_ctx: int = 0,
     n_batch: int = 512,
     n_threads: int | None = None,
-    n_gpu_layers: int | None = None,
+    n_gpu_layers: GpuLayers = None,
     add_special: bool = True,
     parse_special: bool = False,
     special: bool = False,
@@ -65,7 +66,7 @@ def generate(
             as the model was trained with.
         n_batch: tokens of the prompt that are computed per call.
         n_threads: None = by the machine.
-        n_gpu_layers: layers on GPUs, if ``model`` is a path; None = all.
+        n_gpu_layers: layers on GPUs, if ``model`` is a path; None = all, "auto" = as many as fit.
         add_special: put BOS around the prompt where the model wants it.
         parse_special: recognise special tokens in the prompt's text.
         special: yield the text of control tokens too.
@@ -96,7 +97,9 @@ def generate(
     if isinstance(model, Model):
         loaded = model
     else:
-        loaded = Model.load(tiny_model_path() if model is None else model, n_gpu_layers=n_gpu_layers)
+        room = {"n_ctx": n_ctx} if n_ctx and n_gpu_layers == "auto" else None
+        path = tiny_model_path() if model is None else model
+        loaded = Model.load(path, n_gpu_layers=n_gpu_layers, fit_context=room)
     try:
         if form is not None and sampler is None:
             chain = sampler_chain(temp, top_k, top_p, min_p, seed, forms.sampler(loaded.vocab, form))

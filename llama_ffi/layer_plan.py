@@ -21,10 +21,11 @@ from .memory_estimate import MemoryEstimate
 
 if TYPE_CHECKING:
     from ._core.gguf_scan import Header
-    from .model_params import KvOverride
+    from .overrides import KvOverride
 
-_SHARE = 0.1
+_PERCENT = 10
 """What the estimate may be off by."""
+_CONTEXT = 4096
 _SPARE = 512 * 2**20
 """Bytes that are left for others and for what drivers take, at most; of a small device a tenth."""
 
@@ -131,19 +132,50 @@ def of_headers(
     return spread(estimate, available, tensor_split, margin)
 
 
+def chosen(devices: Iterable[str | Device] | None) -> list[Device] | None:
+    """Return the devices that were asked for by name or object; None = those that llama.cpp takes."""
+    if devices is None:
+        return None
+    listed = [devices] if isinstance(devices, str | Device) else devices
+    named = check.listed("devices", listed, "devices or their names")
+    return [each if isinstance(each, Device) else Device.find(each) for each in named]
+
+
+def automatic(
+    headers: Sequence[Header],
+    overrides: Mapping[str, object],
+    context: Mapping[str, Any] | None,
+    devices: list[Device] | None,
+    tensor_split: Sequence[float] | None,
+    main_gpu: int | None,
+) -> int:
+    """Return what ``n_gpu_layers="auto"`` of :meth:`Model.load` means.
+
+    Arguments:
+        context: what is to fit in as well; None = as many tokens as the model was trained for, up to 4096.
+        main_gpu: the only one that is used; None = all.
+    """
+    if context is None:
+        arch = headers[0].values.get("general.architecture")
+        trained = headers[0].values.get(f"{arch}.context_length")
+        context = {"n_ctx": min(_CONTEXT, trained) if isinstance(trained, int) and trained else _CONTEXT}
+    check.instance("fit_context", context, Mapping)
+    available = rooms(devices)
+    if main_gpu is not None and available:
+        available = available[main_gpu : main_gpu + 1] if main_gpu >= 0 else []
+    return of_headers(headers, overrides, context, available, tensor_split).n_gpu_layers
+
+
 def rooms(devices: Iterable[str | Device] | None) -> list[Room]:
     """Return the devices that get layers, with their free memory: the chosen ones, else all GPUs."""
     if devices is None:
         every = backends.devices()
-        chosen = [each for each in every if each.type == "GPU"]
-        chosen = chosen or [each for each in every if each.type == "IGPU"][:1]
+        used = [each for each in every if each.type == "GPU"]
+        used = used or [each for each in every if each.type == "IGPU"][:1]
     else:
-        listed = [devices] if isinstance(devices, str | Device) else devices
-        named = check.listed("devices", listed, "devices or their names")
-        found = [each if isinstance(each, Device) else Device.find(each) for each in named]
-        chosen = [each for each in found if each.type in ("GPU", "IGPU", "META")]
+        used = [each for each in chosen(devices) or () if each.type in ("GPU", "IGPU", "META")]
     result = []
-    for each in chosen:
+    for each in used:
         free, total = each.memory
         if not free and not total:  # it doesn't say: llama.cpp takes it to share the host's
             free = Device.find("CPU").memory_free
@@ -171,9 +203,7 @@ def spread(
         needed = [
             each + (estimate.compute if number else 0) for each, number in zip(needed, layers, strict=True)
         ]
-        if all(
-            need <= _usable(room.free, margin) for room, need in zip(available, needed, strict=True) if need
-        ):
+        if all(_fits(need, room.free, margin) for room, need in zip(available, needed, strict=True) if need):
             given = tuple(map(DeviceShare, *zip(*available, strict=True), layers, needed))
             host = estimate.input + sum(sizes[: count - n]) + estimate.compute
             return LayerPlan(n, count, given, host, estimate)
@@ -181,10 +211,10 @@ def spread(
     return LayerPlan(0, count, nothing, estimate.total, estimate)
 
 
-def _usable(free: int, margin: int | None) -> int:
-    """Return how large an estimate may be for a device with so much free memory."""
+def _fits(needed: int, free: int, margin: int | None) -> bool:
+    """Tell whether an estimate of so many bytes is safe on a device with so much free memory."""
     spare = min(_SPARE, free // 10) if margin is None else margin
-    return int((free - spare) / (1 + _SHARE))
+    return needed * (100 + _PERCENT) <= (free - spare) * 100
 
 
 def _shares(available: Sequence[Room], tensor_split: Sequence[float] | None, n: int) -> list[int]:

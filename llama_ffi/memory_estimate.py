@@ -21,7 +21,7 @@ from .errors import ArgumentTypeError, InvalidArgumentError, ModelLoadError
 
 if TYPE_CHECKING:
     from ._core.gguf_scan import Header
-    from .model_params import KvOverride
+    from .overrides import KvOverride
 
 USUAL: Mapping[str, Any] = {
     "n_ctx": 512,

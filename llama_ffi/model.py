@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from . import model_memory, model_saving
 from ._core import binding, check, model_file, model_source
 from ._core import isolate as isolate_
+from ._core.choices import members
 from ._core.gate import Gate
 from ._core.handle import Handle
 from ._core.model_file import Path
 from .errors import (
     InvalidArgumentError,
 )
-from .model_params import BufferOverrides, Progress, check_patterns, model_params
+from .model_params import BufferOverrides, GpuLayers, Progress, check_patterns, model_params
 from .model_uses import ModelUses
 from .overrides import Hearing, KvOverride
 from .vocab import Vocab
@@ -92,11 +93,12 @@ class Model(ModelUses):
         path: Path | Sequence[Path] | BinaryIO | int,
         *,
         offset: int | None = None,
-        n_gpu_layers: int | None = None,
+        n_gpu_layers: GpuLayers = None,
         split_mode: str | int | None = None,
         main_gpu: int = 0,
         tensor_split: Sequence[float] | None = None,
         devices: Iterable[str | Device] | None = None,
+        fit_context: Mapping[str, Any] | None = None,
         tensor_buft_overrides: BufferOverrides | None = None,
         load_mode: str | int | None = None,
         lazy_mode: str | int | None = None,
@@ -122,12 +124,15 @@ class Model(ModelUses):
                 descriptor. It must be a real file; it may be closed afterwards, and its position is kept.
             offset: where in the file the model begins, in bytes; None = at the open file's position, of a
                 path 0. At an odd place (no multiple of 32) it is read into memory instead of mapped.
-            n_gpu_layers: layers to keep on GPUs; None = all, 0 = none.
+            n_gpu_layers: layers to keep on GPUs; None = all, 0 = none; "auto" = as many as fit into the
+                devices' free memory together with a context, see :func:`plan_layers <llama_ffi.plan_layers>`.
             split_mode: how to spread over several GPUs: "none", "layer", "row" or "tensor".
             main_gpu: the one GPU for split_mode "none", -1 = none.
             tensor_split: the share of each device.
             devices: the devices to use, or their names (see :func:`llama_ffi.devices`); an empty list = CPU
                 only.
+            fit_context: with "auto", the parameters of the context that must fit in as well: ``{"n_ctx":
+                8192, "type_k": "q8_0"}``; None = up to 4096 tokens.
             tensor_buft_overrides: where to keep the tensors whose names match a regular expression, by
                 pattern: a device, a buffer type, or the name of one: ``{r"ffn_.*_exps": "CPU"}``. The first
                 pattern that is found anywhere in a name counts.
@@ -215,6 +220,20 @@ class Model(ModelUses):
 
             workers = in_use(rpc)
             devices = with_local(workers.endpoints, devices)
+        if n_gpu_layers == "auto":
+            from . import layer_plan  # few need it
+
+            devices = layer_plan.chosen(devices)
+            n_gpu_layers = layer_plan.automatic(
+                source.headers(),
+                kv_overrides or {},
+                fit_context,
+                devices,
+                tensor_split,
+                main_gpu if split_mode in ("none", members(active, "llama_split_mode")["none"]) else None,
+            )
+        elif fit_context is not None:
+            raise InvalidArgumentError("fit_context is for n_gpu_layers='auto' only")
         params, keep, callback = model_params(
             active,
             n_gpu_layers=n_gpu_layers,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import backends
 from ._core import check
@@ -24,6 +24,7 @@ from .overrides import KvOverride, override_array
 if TYPE_CHECKING:
     from ._core.binding import Binding
 
+GpuLayers = int | Literal["auto"] | None
 Progress = Callable[[float], object]
 BufferOverrides = Mapping[str, "str | Device | BufferType"]
 
@@ -56,6 +57,8 @@ def model_params(
     ffi, lib = active.ffi, active.lib
     params = active.fields(ffi.new("struct llama_model_params *", lib.llama_model_default_params()))
     keep: list[Any] = []
+    if isinstance(n_gpu_layers, str):
+        raise InvalidArgumentError(f"n_gpu_layers is {n_gpu_layers!r}; give a number, or 'auto'")
     if n_gpu_layers is not None:
         params.n_gpu_layers = check.integer("n_gpu_layers", n_gpu_layers)
     if split_mode is not None:

@@ -13,6 +13,7 @@ from ..errors import ArgumentTypeError, CancelledError, InvalidArgumentError
 from ..generation import Generation, context_for, sampler_chain
 from ..generation_loop import Progress, Timings, Usage, pieces_of
 from ..model import Model
+from ..model_params import GpuLayers
 from ..paths import tiny_model_path
 from ..sampler import SamplerChain, forms
 from .budget import Limits
@@ -128,7 +129,7 @@ def ask(
     model: Model | str | bytes | os.PathLike[str] | None = None,
     *,
     system: str | None = None,
-    n_gpu_layers: int | None = None,
+    n_gpu_layers: GpuLayers = None,
     **options: Any,
 ) -> str:
     """Ask a model one question and return its answer.
@@ -139,7 +140,7 @@ def ask(
         prompt: the question.
         model: a loaded model, or the path of a GGUF file; None = the small model that ships with the package.
         system: what the model is told about its part first.
-        n_gpu_layers: layers on GPUs, if ``model`` is a path; None = all.
+        n_gpu_layers: layers on GPUs, if ``model`` is a path; None = all, "auto" = as many as fit.
         options: those of :meth:`llama_ffi.Model.chat`: max_tokens, temp, seed, stop …
 
     Returns:

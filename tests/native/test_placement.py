@@ -145,3 +145,17 @@ def test_unknown_ways_to_load(tiny_model: Path) -> None:
     for parameters in ({"load_mode": "quick"}, {"lazy_mode": "maybe"}, {"split_mode": "half"}):
         with pytest.raises(LlamaError, match="choose one of"):
             lf.Model.load(tiny_model, **parameters)  # type: ignore[arg-type]
+
+
+def test_auto_without_a_gpu(tiny_model: Path, expected: np.ndarray) -> None:
+    with lf.Model.load(tiny_model, n_gpu_layers="auto", devices=["CPU"]) as model:
+        assert np.array_equal(row(model), expected)
+    with lf.Model.load(tiny_model, n_gpu_layers="auto", vocab_only=True) as words:
+        assert words.vocab.n_tokens
+    for wrong in ({"n_gpu_layers": "all"}, {"n_gpu_layers": 1, "fit_context": {"n_ctx": 512}}):
+        with pytest.raises(InvalidArgumentError, match="auto"):
+            lf.Model.load(tiny_model, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentTypeError, match="no parameter 'n_contexts'"):
+        lf.Model.load(tiny_model, n_gpu_layers="auto", fit_context={"n_contexts": 3})
+    with pytest.raises(ArgumentTypeError, match="fit_context"):
+        lf.Model.load(tiny_model, n_gpu_layers="auto", fit_context=3)  # type: ignore[arg-type]

@@ -3,8 +3,8 @@
 It is as large as the most that is alive at any moment of llama.cpp's graph. That graph is code; no metadata
 describes it. But at each moment what is alive is a sum of tensors, whose sizes are products of the network's,
 so the peak is the largest of a few sums. Which sums those are was found by measuring: for each architecture
-llama.cpp planned hundreds of networks of random sizes without allocating (``python -m devtools.fit_compute``),
-and ``compute.json`` has the sums that explain what it said. Here they are only evaluated.
+llama.cpp planned hundreds of networks of random sizes without allocating (``devtools/fit_compute.py``), and
+``compute.json`` has the sums that explain what it said. Here they are only evaluated.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def features(net: Network, cells: Cells, n_vocab: int) -> Features:
         "T.V": T * n_vocab,
         "T.T": T * T // S,
         "T.H.T": T * H * T // S,
+        "T2": T * T,
+        "H.T2": H * T * T,
     }
     if any(net.slides):
         W = T if alone else window_cells(net, cells)
@@ -74,6 +76,8 @@ def features(net: Network, cells: Cells, n_vocab: int) -> Features:
         heads, wide = net.number("attention.indexer.head_count"), net.indexer
         found.update({"T.ih.N": T * heads * N, "T.ih.ik": T * heads * wide, "T.ik": T * wide})
         found.update({"N.ik": M * wide, "N.S": N * S, "N.S.ik": N * S * wide, "T.N.S": T * N * S})
+        if S == 1:  # several sequences are attended to in another way
+            found["A.ih.N"] = T * heads * N
     return found
 
 

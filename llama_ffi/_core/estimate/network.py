@@ -18,6 +18,9 @@ wavtokenizer-dec dream llada llada-moe rnd1
 NO_MEMORY = frozenset(_WITHOUT_MEMORY.split())
 """Architectures whose contexts remember nothing."""
 
+_LOOKS_AHEAD = frozenset(("dream", "gemma-embedding", "llada", "llada-moe", "rnd1"))
+"""A token sees what comes after it too, whatever the file says."""
+
 RECURRENT = frozenset(("mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"))
 """Every layer keeps a state."""
 
@@ -86,6 +89,9 @@ class Network:
         self.heads_kv = self.each("attention.head_count_kv", None, self.heads)
         self.ff = self.each("feed_forward_length", 0)
         self.mla = bool(self.number("attention.key_length_mla") and self.number("attention.value_length_mla"))
+        self.causal = (
+            self.arch not in _LOOKS_AHEAD and values.get(f"{self.arch}.attention.causal") is not False
+        )
         self.indexer = self.number("attention.indexer.key_length")
         self.window, self.slides = self._windows()
         self.states = self._states()

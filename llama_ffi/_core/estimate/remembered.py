@@ -53,7 +53,7 @@ def cells(
     whole = padded(n_ctx, 256)
     n_ctx_seq = whole if unified else padded(max(whole // n_seq_max, 1), 256)
     whole = n_ctx_seq * (1 if unified else n_seq_max)
-    batch = n_batch if net.arch in NO_MEMORY else min(n_batch, n_ctx)
+    batch = min(n_batch, n_ctx) if net.causal else n_batch
     tokens = min(batch, n_ubatch or batch, whole)
     outputs = min(tokens, n_outputs_max or batch)
     return Cells(
@@ -94,8 +94,9 @@ def by_layer(net: Network, cells: Cells) -> list[int]:
 
 
 def _router(net: Network, cells: Cells) -> int:
-    width = net.head_k * net.heads_kv[0]
-    return cells.key_row(width) + cells.value_row(width)
+    """Return the bytes of a token in the layer that chooses adapters: it has one head."""
+    wide = net.head_v if cells.flash_attn else max(net.heads_kv) * net.head_v
+    return cells.key_row(net.head_k) + cells.value_row(wide)
 
 
 def _remembering(net: Network, layer: int) -> bool:
@@ -141,7 +142,7 @@ def _indexers(net: Network, cells: Cells) -> list[int]:
         return nothing
     if net.arch in ("qwen4exp", "glm5-next"):  # hybrids: keys only, of the layers with attention
         types = net.each("attention.indexer.types", 1)
-        pooled = 3 if net.number("attention.indexer.kpool") else 1
+        pooled = 3 if net.arch == "glm5-next" and net.number("attention.indexer.kpool") else 1
         size = cells.key_row(net.indexer * pooled) * cells.n_ctx_seq * cells.streams
         full = [bool(each) for each in types] if net.arch == "glm5-next" else [True] * net.n_layer_all
         return [
