@@ -17,7 +17,12 @@ def add_computing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-t", "--threads", type=int, metavar="N", help="CPU threads (default: the cores; 1 if small)"
     )
-    parser.add_argument("--n-gpu-layers", type=int, metavar="N", help="layers to keep on GPUs (default: all)")
+    parser.add_argument(
+        "--n-gpu-layers",
+        type=_layers,
+        metavar="N",
+        help="layers to keep on GPUs; auto = as many as fit (default: all)",
+    )
     parser.add_argument(
         "--device",
         action="append",
@@ -41,6 +46,8 @@ def open_model(args: argparse.Namespace, *, isolate: bool = False) -> Any:
 
     path = llama_ffi.tiny_model_path() if args.model is None else args.model
     options: dict[str, Any] = {"n_gpu_layers": args.n_gpu_layers}
+    if args.n_gpu_layers == "auto" and args.ctx_size > 0:
+        options["fit_context"] = {"n_ctx": args.ctx_size}
     devices = _listed(args.device)
     if devices is not None:
         options["devices"] = [] if devices in (["none"], ["CPU"], ["cpu"]) else devices
@@ -48,6 +55,10 @@ def open_model(args: argparse.Namespace, *, isolate: bool = False) -> Any:
     if workers is not None:
         options |= {"rpc": workers, "isolate": isolate}
     return llama_ffi.Model.load(path, **options)
+
+
+def _layers(text: str) -> int | str:
+    return text if text == "auto" else int(text)
 
 
 def _listed(given: list[str] | None) -> list[str] | None:

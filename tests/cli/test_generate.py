@@ -154,3 +154,10 @@ def test_a_form_that_can_not_be(fails: Callable[..., str], tmp_path: Path) -> No
     assert "isn't JSON" in fails("generate", "--json-schema", "{nothing")
     assert "invalid regex" in fails("generate", "--regex", "((")
     assert "not allowed with" in fails("generate", "--regex", "a", "--grammar", "b", status=2)
+
+
+def test_layers_by_memory(llama: Run) -> None:
+    done = llama("generate", "Once upon a time", "-n", "4", "--temp", "0", "--n-gpu-layers", "auto")
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.strip()
+    wrong = llama("generate", "x", "--n-gpu-layers", "most")
+    assert wrong.returncode == 2 and "--n-gpu-layers" in wrong.stderr
