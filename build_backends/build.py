@@ -28,8 +28,10 @@ from vendor.cache import cache_folder, locked
 PROJECT = Path(__file__).resolve().parent / "native"
 
 
-def project_files() -> list[Path]:
-    """Return our own files that cmake compiles or reads."""
+def project_files(for_module: bool = False) -> list[Path]:
+    """Return our own files that cmake compiles or reads; for a module neither guard nor probe."""
+    if for_module:
+        return [PROJECT / "CMakeLists.txt", PROJECT / "exports.map"]
     return sorted(file for file in PROJECT.rglob("*") if file.is_file())
 
 
@@ -105,7 +107,7 @@ def build(settings: Settings) -> Path:
     code = source.provide(settings.source)
     defines = all_defines(recipe, code, settings.defines, settings.arch)
     place = cache_folder() / "build" / f"{recipe.name}-{work_key(recipe, defines, code, tools, found)}"
-    final = place / files_key([PROJECT / "CMakeLists.txt"] if recipe.is_plugin else project_files())
+    final = place / files_key(project_files(recipe.is_plugin))
     try:
         with locked(place / "lock", f"building llama.cpp ({recipe.name})"):
             if not stage.is_complete(final):

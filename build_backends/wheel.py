@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -135,6 +136,16 @@ def _wheel(settings: Settings, staged: Path | None, tag: str, out: Path) -> Path
             return out / hatchling.build_wheel(str(out))
 
 
+def _squeeze(wheel: Path) -> None:
+    """Compress a wheel as well as deflate can; hatchling leaves zlib at its middle level."""
+    smaller = wheel.with_suffix(".smaller")
+    with zipfile.ZipFile(wheel) as archive, zipfile.ZipFile(smaller, "w") as squeezed:
+        for entry in archive.infolist():
+            data = archive.read(entry)
+            squeezed.writestr(entry, data, compress_type=zipfile.ZIP_DEFLATED, compresslevel=9)
+    os.replace(smaller, wheel)
+
+
 def make(settings: Settings, out: Path) -> Path:
     """Build a back end and put its wheel into `out`; return the wheel.
 
@@ -150,6 +161,7 @@ def make(settings: Settings, out: Path) -> Path:
             # What the libraries need is known only now; the name of a wheel stands in its metadata too.
             honest = f"py3-none-{gate.audit(made).by_symbols}"
             made = _wheel(settings, staged, honest, Path(folder))
+        _squeeze(made)
         found = gate.problems(made, local=recipe.this_cpu)
         if found:
             raise BuildError(f"{made.name} may not be given to anybody:", found)

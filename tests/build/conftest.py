@@ -82,7 +82,8 @@ def little_project(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch)
 
     project = tmp_path / "native"
     (project / "guard").mkdir(parents=True)
-    (project / "CMakeLists.txt").write_text((build.PROJECT / "CMakeLists.txt").read_text())
+    for name in ("CMakeLists.txt", "exports.map"):
+        (project / name).write_text((build.PROJECT / name).read_text())
     (project / "guard" / "guard.cpp").write_text("int guard() { return 1; }\n")
     (project / "guard" / "calls.cpp").write_text("int calls() { return 1; }\n")
     (project / "guard" / "memory.cpp").write_text("int memory() { return 1; }\n")
