@@ -22,6 +22,7 @@ from typing import SupportsIndex
 from . import state_facts
 from ._core import arrays, binding, check, durable, state_header, state_io, state_payload
 from ._core import state_payload_file as payload_file
+from ._core import text as text_
 from .context import Context
 from .errors import (
     ArgumentTypeError,
@@ -214,8 +215,7 @@ class PromptCache:
 def _path(path: object) -> str:
     if not isinstance(path, str | os.PathLike):
         raise ArgumentTypeError(f"path must be a path, not {type(path).__name__}")
-    name = os.fspath(path)
-    return name if isinstance(name, str) else os.fsdecode(name)
+    return os.fsdecode(text_.encode_path(path))
 
 
 def _version(kind: str) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ._core import binding, check
-from ._core.choices import members
+from ._core.choices import members, named_of
 from .backends import Backend
 from .errors import AlreadyLoadedError, InvalidArgumentError
 
@@ -142,7 +142,7 @@ def numa_init(strategy: str | int) -> None:
                 f"numa_init({_numa!r}) was called before; a process can choose its strategy only once"
             )
         active.lib.llama_numa_init(chosen)
-        _numa = chosen.name.lower()
+        _numa = named_of(named, chosen)
 
 
 def is_numa() -> bool:

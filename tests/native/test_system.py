@@ -121,3 +121,17 @@ def test_what_computing_cost(tiny_model: Path) -> None:
 def test_arguments_of_a_wrong_type() -> None:
     with pytest.raises((InvalidArgumentError, ArgumentTypeError)):
         lf.numa_init(object())  # type: ignore[arg-type]
+
+
+def test_a_numa_strategy_may_be_a_number() -> None:
+    code = (
+        "import llama_ffi as lf\n"
+        "lf.numa_init(int(lf.raw.lib.GGML_NUMA_STRATEGY_DISABLED))\n"
+        "try:\n"
+        "    lf.numa_init('distribute')\n"
+        "except lf.errors.AlreadyLoadedError as error:\n"
+        "    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "numa_init('disabled') was called before" in done.stdout

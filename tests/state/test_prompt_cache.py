@@ -162,3 +162,11 @@ def test_wrong_arguments(ctx: lf.Context, file: bytes, tmp_path: Path) -> None:
     path.write_bytes(file)
     with pytest.raises(InvalidArgumentError, match="leave seq_id out"):
         lf.PromptCache.load(ctx, path, seq_id=0)
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "\ud800"])
+def test_a_name_that_no_file_can_have(model: lf.Model, name: str) -> None:
+    with model.context(**SMALL) as ctx, pytest.raises(InvalidArgumentError):
+        lf.PromptCache.save(ctx, name, [])
+    with pytest.raises(InvalidArgumentError):
+        lf.PromptCache.inspect(name)

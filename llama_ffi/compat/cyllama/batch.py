@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...batch import Batch
-from ...errors import ArgumentTypeError, InvalidArgumentError
+from ...errors import InvalidArgumentError
+from . import checks
 from .errors import BatchFullError
 
 
@@ -87,6 +88,7 @@ class LlamaBatch:
             InvalidArgumentError: a value can't be.
         """
         safe = self.safe
+        batch = checks.tokens("batch", batch)
         safe.clear()
         self._room(len(batch))
         safe.set(batch, n_past, 0, "all" if logits_all else "last")
@@ -104,6 +106,7 @@ class LlamaBatch:
             InvalidArgumentError: a value can't be.
         """
         safe = self.safe
+        batch = checks.tokens("batch", batch)
         self._room(len(batch))
         for position, token in enumerate(batch):
             safe.add(token, position, [seq_id], bool(logits_all) or position == len(batch) - 1)
@@ -130,9 +133,7 @@ class LlamaBatch:
 
 def safe_batch(batch: LlamaBatch) -> Batch:
     """Return llama_ffi's batch of ``batch``, or raise what it is instead."""
-    if not isinstance(batch, LlamaBatch):
-        raise ArgumentTypeError(f"batch must be a LlamaBatch, not {type(batch).__name__}")
-    return batch.safe
+    return checks.instance("batch", batch, LlamaBatch).safe
 
 
 def common_batch_add(batch: LlamaBatch, id: int, pos: int, seq_ids: Sequence[int], logits: bool) -> None:
@@ -164,7 +165,7 @@ def llama_batch_get_one(tokens: Sequence[int], n_past: int = 0) -> LlamaBatch:
 
     Threads: any.
     """
-    if not len(tokens):
+    if not len(checks.tokens("tokens", tokens)):
         raise InvalidArgumentError("a batch needs at least one token")
     batch = LlamaBatch(n_tokens=len(tokens))
     batch.set_batch(tokens, n_past, False)

@@ -11,6 +11,7 @@ from ...adapter import LoraAdapter
 from ...chat import apply_template
 from ...errors import ArgumentTypeError
 from ...model import Model
+from . import checks
 from .errors import MetadataIndexError, MetadataKeyError
 from .model_tokens import TokensOfModel
 from .params import LlamaModelParams
@@ -45,7 +46,7 @@ class _Metadata:
             MetadataKeyError (a KeyError and a ValueError): there is no such key.
         """
         entries = self._entries()
-        if key not in entries:
+        if checks.instance("key", key, str) not in entries:
             raise MetadataKeyError(f"the metadata has no key {key!r:.80}")
         return entries[key]
 
@@ -234,7 +235,11 @@ class LlamaModel(TokensOfModel, _Metadata):
             msgs: the messages.
             add_assistant_msg: end with what begins an answer.
         """
-        messages = [{"role": each.role, "content": each.content} for each in msgs]
+        chat = [
+            checks.instance("a message", each, LlamaChatMessage)
+            for each in checks.listed("msgs", msgs, "messages")
+        ]
+        messages = [{"role": each.role, "content": each.content} for each in chat]
         return apply_template(self.safe, messages, bool(add_assistant_msg), tmpl or None)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import ArgumentTypeError
+from . import checks
 
 F16 = 1
 """GGML_TYPE_F16: fixed by the GGUF format."""
@@ -233,6 +234,7 @@ def common_model_params_to_llama(params: CommonParams) -> LlamaModelParams:
 
     Threads: any.
     """
+    checks.instance("params", params, CommonParams)
     return LlamaModelParams(
         n_gpu_layers=params.n_gpu_layers,
         split_mode=params.split_mode,
@@ -252,6 +254,7 @@ def common_context_params_to_llama(params: CommonParams) -> LlamaContextParams:
 
     Threads: any.
     """
+    checks.instance("params", params, CommonParams)
     same = (
         "n_ctx n_batch n_ubatch rope_scaling_type pooling_type attention_type flash_attn_type rope_freq_base "
         "rope_freq_scale yarn_ext_factor yarn_attn_factor yarn_beta_fast yarn_beta_slow yarn_orig_ctx "

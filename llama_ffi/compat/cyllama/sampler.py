@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ArgumentTypeError, SamplerError
 from ...sampler import SamplerChain
+from . import checks
 from .params import LlamaSamplerChainParams
 from .vocab import vocab_of
 
@@ -59,6 +60,8 @@ class LlamaSampler:
     """what waits until the size of the vocabulary is known, in its order"""
 
     def __init__(self, params: LlamaSamplerChainParams | None = None) -> None:
+        if params is not None:
+            checks.instance("params", params, LlamaSamplerChainParams)
         self._chain = SamplerChain(no_perf=params is None or bool(params.no_perf))
         self._waiting = []
 
@@ -219,9 +222,12 @@ class LlamaSampler:
             n_vocab: the size of the vocabulary.
             logit_biases: (token, bias) pairs, or LlamaLogitBias objects.
         """
-        pairs = [
-            (each.token, each.bias) if isinstance(each, LlamaLogitBias) else each for each in logit_biases
-        ]
+        pairs = []
+        for each in checks.listed("logit_biases", logit_biases, "(token, bias) pairs"):
+            pair = (each.token, each.bias) if isinstance(each, LlamaLogitBias) else each
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
+                raise ArgumentTypeError(f"logit_biases holds {each!r:.40}, which is no (token, bias) pair")
+            pairs.append(pair)
         biases = ([token for token, _ in pairs], [bias for _, bias in pairs])
         self._do(lambda chain, _: chain.add_logit_bias(n_vocab, biases))
 

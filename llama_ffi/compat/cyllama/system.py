@@ -159,7 +159,7 @@ def llama_flash_attn_type_name(flash_attn_type: int) -> str:
     Threads: any.
     """
     names = {-1: "auto", 0: "disabled", 1: "enabled"}
-    if flash_attn_type not in names:
+    if not isinstance(flash_attn_type, int) or flash_attn_type not in names:
         raise InvalidArgumentError(f"flash_attn_type is {flash_attn_type!r:.40}; it is -1, 0 or 1")
     return names[flash_attn_type]
 

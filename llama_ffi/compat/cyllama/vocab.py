@@ -151,6 +151,8 @@ class LlamaVocab:
             the text; bytes that form no character are U+FFFD. ``llama_ffi.Utf8Decoder`` joins the bytes of
             ``vocab.safe.piece(token)`` to valid text.
         """
+        if not isinstance(lstrip, int):
+            raise ArgumentTypeError(f"lstrip must be a number, not {type(lstrip).__name__}")
         piece = self.safe.piece(token, special)
         spaces = len(piece) - len(piece.lstrip(b" "))
         return piece[min(spaces, max(lstrip, 0)) :].decode("utf-8", "replace")
