@@ -187,6 +187,7 @@ class Context(ReadsOutputs, SamplesOnBackend, ProcessesBatches, ContextSnapshots
             n_scores=int(lib.llama_model_n_cls_out(parent)) if known.pooled == "RANK" else 0,
             n_seq_max=self.n_seq_max,
             pooled=known.pooled,
+            no_logits=known.no_logits,
         )
         self._outputs.embeddings_enabled = bool(embeddings)
         self._decoder: Any = Decoder(active.ffi, lib, known, self._outputs, cancel, model._gate, watch)

@@ -38,10 +38,11 @@ class ReadsOutputs:
             i: the token's index in the batch, or -1 for the last output, -2 for the one before …
 
         Returns:
-            (n_vocab,) float32, a copy; zeros if the model has no output layer for tokens (BERT and its kin).
+            (n_vocab,) float32, a copy.
 
         Raises:
             NoOutputsError: no outputs were asked for there, or the last decode failed.
+            UnsupportedError: the model has no output layer for tokens (BERT and its kin).
             ClosedError, BusyError.
 
         Threads: one call at a time.
@@ -65,6 +66,7 @@ class ReadsOutputs:
 
         Raises:
             NoOutputsError: no outputs were asked for, or the last decode failed.
+            UnsupportedError: the model has no output layer for tokens (BERT and its kin).
             ClosedError, BusyError.
 
         Threads: one call at a time; the arrays may be read by any.

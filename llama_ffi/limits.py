@@ -9,6 +9,11 @@ from .context_params import ModelFacts
 from .errors import ContextCreateError
 from .model import Model
 
+_WITHOUT_LOGITS = frozenset({
+    *("bert", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "llama-embed", "modern-bert"),
+    *("neo-bert", "nomic-bert", "nomic-bert-moe", "t5encoder", "wavtokenizer-dec"),
+})  # fmt: skip
+"""Architectures whose graphs end in embeddings; tests/model/matrix compares it with what C does."""
 NO_LIMIT = 2**31
 """A position limit that no position reaches."""
 
@@ -35,6 +40,7 @@ class Limits:
         "n_vocab",
         "no_both",
         "no_embeddings",
+        "no_logits",
         "pooled",
         "position_limit",
         "separate_streams",
@@ -66,6 +72,8 @@ class Limits:
     """a token that has an embedding as well kills C"""
     no_embeddings: str
     """why embeddings as input aren't taken; "" = they are"""
+    no_logits: bool
+    """the model ends before logits: C gives zeros"""
     pooled: str
     """name of the pooling type"""
     position_limit: int
@@ -92,6 +100,7 @@ def read(
     limits.couples_embeddings = model.arch != "deepseek4"  # throws
     limits.no_both = model.arch == "gemma3n"  # its second input for tokens has no room for the embedding
     limits.no_embeddings = _no_embeddings(model, mtp)
+    limits.no_logits = model.arch in _WITHOUT_LOGITS
     limits.n_outputs_max = n_outputs_max if n_outputs_max and not model.has_encoder else limits.n_batch
     limits.n_rs_seq = int(lib.llama_n_rs_seq(context))
     limits.n_seq_max = int(lib.llama_n_seq_max(context))

@@ -44,6 +44,7 @@ class Outputs:
         "n_embd",
         "n_scores",
         "n_vocab",
+        "no_logits",
         "pooled",
         "rows",
         "sampling",
@@ -57,7 +58,16 @@ class Outputs:
     """a decode of at most so many rows touches nothing that is borrowed; any other must ``begin``"""
 
     def __init__(
-        self, ffi: Any, lib: Any, *, n_vocab: int, n_embd: int, n_scores: int, n_seq_max: int, pooled: str
+        self,
+        ffi: Any,
+        lib: Any,
+        *,
+        n_vocab: int,
+        n_embd: int,
+        n_scores: int,
+        n_seq_max: int,
+        pooled: str,
+        no_logits: bool,
     ) -> None:
         self._ffi = ffi
         self._lib = lib
@@ -71,6 +81,7 @@ class Outputs:
         self.n_embd = n_embd
         self.n_scores = n_scores
         self.pooled = pooled
+        self.no_logits = no_logits
         self.sampling: Any = None  # BackendSampling, once a chain is attached
 
     @property
@@ -115,7 +126,10 @@ class Outputs:
 
         Raises:
             NoOutputsError: there is none at ``index``.
+            UnsupportedError: the model computes none.
         """
+        if self.no_logits:
+            self._check_logits()
         if self.rows >= 0:
             place = index if index < 0 else index - self.first
             if place < 0 <= index:  # a token of an earlier slice of the batch
@@ -127,6 +141,13 @@ class Outputs:
                 return row, place
         raise self._none("logits", index)
 
+    def _check_logits(self) -> None:
+        if self.no_logits:
+            raise UnsupportedError(
+                "models of this kind compute embeddings and no logits (C gives zeros); make the context with "
+                "embeddings=True and use embeddings(i), embeddings_seq(seq_id) or class_scores(seq_id)"
+            )
+
     def logits(self, ctx: Any, index: int) -> NDArray[np.float32]:
         """Return a copy of a row of logits."""
         return arrays.floats_to_numpy(self._ffi, self.row(ctx, index)[0], self.n_vocab)
@@ -134,6 +155,7 @@ class Outputs:
     @contextmanager
     def borrow(self, ctx: Any) -> Iterator[NDArray[np.float32]]:
         """Show all rows of logits, (n_outputs, n_vocab); decoding is forbidden inside."""
+        self._check_logits()
         if self.rows <= 0:
             raise self._none("logits", -1)
         if self.sampling is not None:

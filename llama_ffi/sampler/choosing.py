@@ -104,6 +104,7 @@ class Choosing(Owned):
             NoTokenSelectedError: the chain is empty or doesn't select, or no candidate is left.
             GrammarError: the grammar refuses the token that was selected; nothing has been accepted.
             NoOutputsError: no logits there.
+            UnsupportedError: the model computes none (BERT and its kin).
             SamplerError: a sampler was made for another vocabulary.
             ClosedError, BusyError.
 

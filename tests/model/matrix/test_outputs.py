@@ -37,6 +37,24 @@ def test_each_token_has_outputs_of_its_own(made: tuple[str, lf.Model]) -> None:
         assert model.has_decoder and (kind == "chameleon" or rows.shape[1] == model.vocab.n_tokens)
 
 
+def test_logits_are_refused_where_c_gives_zeros(made: tuple[str, lf.Model]) -> None:
+    kind, model = made
+    if kind not in kinds.EMBEDDERS:
+        return  # the other tests read their logits
+    with context(model, kind, n_ubatch=64) as ctx:
+        (ctx.encode if model.has_encoder else ctx.decode)(lf.Batch.from_tokens(PARTS[0], logits="all"))
+        chain = lf.SamplerChain().add_greedy()
+        for read in (
+            lambda: ctx.logits(-1),
+            lambda: ctx.borrow_logits().__enter__(),
+            lambda: chain.sample(ctx),
+        ):
+            with pytest.raises(errors.UnsupportedError, match="no logits"):
+                read()
+        raw = lf.raw.lib.llama_get_logits_ith(ctx.ptr, -1)
+        assert not any(raw[0 : model.vocab.n_tokens]), "llama.cpp computes them: take the kind off both lists"
+
+
 @pytest.mark.parametrize("unified", [False, True], ids=["streams", "unified"])
 def test_sequences_in_one_batch_equal_each_alone(made: tuple[str, lf.Model], unified: bool) -> None:
     kind, model = made
