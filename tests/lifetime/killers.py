@@ -220,7 +220,8 @@ def main() -> None:
         print("nothing happened")
     another = model.context(**SMALL)
     lf.raw.lib.llama_n_ctx(another.ptr)
-    one = lf.raw.lib.llama_batch_get_one(lf.raw.ffi.new("llama_token[]", [WORDS]), 1)
+    tokens = lf.raw.ffi.new("llama_token[]", [WORDS])
+    one = lf.raw.lib.llama_batch_get_one(tokens, 1)  # points into tokens
     assert lf.raw.lib.llama_decode(another.ptr, one) == 0
     print("alive")
 

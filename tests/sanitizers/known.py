@@ -43,6 +43,16 @@ KNOWN = [
     ),
     Known(
         "division by zero",
+        r"llama-kv-cells\.h:llama_kv_cells::pos_div",
+        "seq_div by 0, refused by Memory.seq_div; tests/lifetime/killers.py switches that check off",
+    ),
+    Known(
+        "member access within null pointer",
+        r"llama-sampler\.cpp:llama_sampler_name",
+        "a grammar that doesn't parse is NULL; Sampler refuses it, and tests/lifetime/killers.py goes by it",
+    ),
+    Known(
+        "division by zero",
         r"rwkv6\.cpp:llama_model_rwkv6::load_arch_tensors",
         "wkv.head_size of 0, refused by model_checks before C sees it; tests of isolate= send it to die",
     ),
