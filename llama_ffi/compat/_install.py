@@ -22,7 +22,7 @@ from ..errors import AlreadyLoadedError
 PACKAGE = "llama_cpp"
 _OURS = {f"{PACKAGE}.llama_cpp": "llama_cpp", f"{PACKAGE}.mtmd_cpp": "mtmd_cpp"}
 _HELPERS = f"{PACKAGE}._ctypes_extensions"
-_INSTALL = "CMAKE_ARGS=-DLLAMA_BUILD=OFF pip install llama-cpp-python"
+_INSTALL = "CMAKE_ARGS=-DLLAMA_BUILD=OFF pip install --no-cache-dir llama-cpp-python"
 """How to get the Python code without compiling anything."""
 
 _lock = threading.Lock()
