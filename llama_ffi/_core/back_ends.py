@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._lib import cures, modules
+from .._lib import modules
 from .._lib.load import Opened
 from .._lib.modules import CPU, Module
 from ..errors import BackendLoadError, LibraryLoadError, NativeAbortError
@@ -124,9 +124,11 @@ class _Loader:
         return True
 
     def _words(self, module: Module, error: OSError) -> tuple[str, str]:
+        from .._lib import cures  # nobody needs it as long as everything loads
+
         words = str(error).removeprefix(f"cannot load library '{module.path}': ")
         tag = modules.tag_of(self._opened.set)
-        other = cures.other_commit([cures.missing(words) or ""], tag)
+        other = modules.other_commit([cures.missing(words) or ""], tag)
         if other is not None:
             problem = f"it was linked against llama.cpp {other}, the library is {tag}"
             return problem, module.cure or "install or build it again"
@@ -236,4 +238,6 @@ def _no_device(module: Module) -> str:
 
 def without_device(name: str) -> str:
     """Return what to do if the back end ``name`` finds no device, "" if that is usual."""
-    return cures.NO_DEVICE.get(name, "")
+    from .._lib.cures import NO_DEVICE
+
+    return NO_DEVICE.get(name, "")

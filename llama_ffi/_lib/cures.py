@@ -71,7 +71,6 @@ NO_DEVICE = {
 """What to do if a back end is loaded and finds no device."""
 
 _MISSING = re.compile(r"([\w.+-]+\.(?:so[\w.]*|dll|dylib)): cannot open shared object file")
-_OTHER_COMMIT = re.compile(r"^libggml-base-([0-9a-z]+)\.so$")
 
 
 def missing(words: str) -> str | None:
@@ -106,15 +105,6 @@ def explain(path: Path, error: OSError) -> str:
     machine = os.uname().machine if hasattr(os, "uname") else sys.platform
     hint = cure(path, words) or f"the loader refuses it on {machine}"
     return f"{path} can't be loaded: {words} ({hint})"
-
-
-def other_commit(names: list[str], tag: str) -> str | None:
-    """Return the commit of the ggml-base that a module needs (``names``) if it isn't ``tag``."""
-    for name in names:
-        found = _OTHER_COMMIT.match(name)
-        if found and found[1] != tag:
-            return found[1]
-    return None
 
 
 def _install(source: Source) -> str:

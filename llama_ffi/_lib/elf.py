@@ -7,7 +7,6 @@ missing. A few reads tell beforehand. Files of other formats pass: their loaders
 from __future__ import annotations
 
 import os
-import platform
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +39,7 @@ def problem(path: Path) -> str | None:
             if head[:4] != b"\x7fELF" or head[4:6] not in (_64_BITS_LITTLE, b"", b"\2"):
                 return None
             header = _Header(head)
-            machine = platform.machine().lower()
+            machine = os.uname().machine.lower() if hasattr(os, "uname") else header.machine
             if header.machine != _ALIASES.get(machine, machine):
                 return f"the file is for {header.machine}, this machine is {machine}"
             ends = [header.sections + header.section_count * header.section_size]

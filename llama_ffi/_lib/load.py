@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ForeignGgmlError, LibraryLoadError
-from . import cures, elf
+from . import elf
 from .search import ORDER, LibrarySet
 
 _LAZY = frozenset({"mtmd"})
@@ -49,6 +49,8 @@ class Opened:
             try:
                 library = self._ffi.dlopen(str(path), self._flags)
             except OSError as error:
+                from . import cures
+
                 raise LibraryLoadError(cures.explain(path, error)) from error
             self._open[key] = library
         return library

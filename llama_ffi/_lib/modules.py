@@ -14,13 +14,11 @@ only looked at; :mod:`llama_ffi._core.back_ends` opens it, by its absolute path.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import elf
-from .cures import other_commit
 from .search import LibrarySet
 
 VARIABLE = "LLAMA_FFI_BACKEND"
@@ -30,9 +28,6 @@ ORDER = (
     *("hexagon", "musa", "openvino"),
 )
 """llama.cpp's order: of a GPU that two back ends drive the first one's device is used. The CPU is last."""
-
-_NAME = re.compile(r"(?:lib)?(ggml-([a-z0-9_]+)(?:-[\w.]+)?)\.(?:so|dll|dylib)")
-_TAG = re.compile(r"-([0-9a-z]{9})\.(?:so|dll|dylib)$")
 
 
 class Module(NamedTuple):
@@ -96,9 +91,12 @@ def _own(libraries: LibrarySet) -> Iterator[Module]:
 
 def _by_name(folder: Path) -> dict[str, Path]:
     """Return what may be modules beside a library without a manifest; of equal ones the shortest name."""
+    import re
+
+    pattern = re.compile(r"(?:lib)?(ggml-([a-z0-9_]+)(?:-[\w.]+)?)\.(?:so|dll|dylib)")
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir(), key=lambda each: (len(each.name), each.name)):
-        found = _NAME.fullmatch(path.name.partition(".so.")[0] + (".so" if ".so." in path.name else ""))
+        found = pattern.fullmatch(path.name.partition(".so.")[0] + (".so" if ".so." in path.name else ""))
         if found and (found[2] in ORDER or found[2] == CPU):
             files.setdefault(found[1], path)
     return files
@@ -111,8 +109,22 @@ def back_end_of(key: str) -> str:
 
 def tag_of(libraries: LibrarySet) -> str:
     """Return what the names of our libraries end with, the start of the commit; "" for upstream's."""
-    found = _TAG.search(libraries.files["ggml-base"].name)
-    return found[1] if found else ""
+    return _tag(libraries.files["ggml-base"].name)
+
+
+def _tag(name: str) -> str:
+    tag = name.rpartition(".")[0].rpartition("-")[2]  # no regular expression: each start would compile it
+    return tag if len(tag) == 9 and tag.isalnum() else ""
+
+
+def other_commit(needed: list[str], tag: str) -> str | None:
+    """Return the commit of the ggml-base that a module needs if it isn't ``tag``."""
+    for name in needed:
+        if name.startswith("libggml-base-"):
+            other = name.removeprefix("libggml-base-").partition(".")[0]
+            if other != tag:
+                return other
+    return None
 
 
 def plugin(
@@ -132,12 +144,12 @@ def plugin(
         return Module(name, path, found_via, f"{file} is missing", again, label=label)
     ours, theirs = str((libraries.manifest or {}).get("commit", "")), str(manifest.get("commit", ""))
     tag = tag_of(libraries)
-    named = _TAG.search(file)
+    named = _tag(file)
     inside = other_commit(elf.needed(path), tag)
     if theirs != ours:
         problem = f"it was built for llama.cpp {theirs[:12]}, the library is {ours[:12]}"
-    elif named is None or named[1] != tag:
-        problem = f"its file is named for llama.cpp {named[1] if named else '?'}, the library is {tag}"
+    elif named != tag:
+        problem = f"its file is named for llama.cpp {named or '?'}, the library is {tag}"
     elif inside is not None:
         problem = f"it was linked against llama.cpp {inside}, the library is {tag}"
     else:
