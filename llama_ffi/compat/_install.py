@@ -130,6 +130,8 @@ class _LowLevel:
         return None
 
     def exec_module(self, module: ModuleType) -> None:
+        from ._names import gone
+
         ours = import_module(f"{PACKAGE}.llama_cpp")
         for name in ours.__all__:
             setattr(module, name, getattr(ours, name))
@@ -137,12 +139,11 @@ class _LowLevel:
         def absent(name: str) -> Any:
             if name.startswith("__"):
                 raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}")
-            try:
+            if hasattr(ours, name):
                 return getattr(ours, name)
-            except AttributeError:
-                if name.startswith(("llama_", "ggml_", "gguf_", "LLAMA_", "GGML_")):
-                    raise
-                raise AttributeError(_missing(f"{PACKAGE}.{name}")) from None
+            if name.startswith(("llama_", "ggml_", "gguf_", "LLAMA_", "GGML_")):
+                raise AttributeError(gone(name))
+            raise AttributeError(_missing(f"{PACKAGE}.{name}"))
 
         module.__dict__["__getattr__"] = absent
 

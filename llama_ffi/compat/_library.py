@@ -105,19 +105,14 @@ def library(key: str) -> ctypes.CDLL:
     return found
 
 
-def function(name: str, *, keywords: bool = True) -> object:
+def function(name: str) -> object:
     """Return the C function ``name`` for ctypes.
-
-    Arguments:
-        keywords: its arguments can be given by the header's names; that costs each call a twelfth.
 
     Raises:
         MissingFunctionError: it is declared, but not in this library.
     """
     module = api()
     try:
-        if not keywords:
-            return getattr(library(module._FUNCTIONS[name][0]), name)
         return getattr(module, name)
     except AttributeError:
         getattr(raw.lib, name)  # says which library lacks it, and what to do

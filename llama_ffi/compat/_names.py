@@ -63,6 +63,12 @@ def _load_mode(yes: tuple[int, ...], turn_on: dict[int, int], turn_off: dict[int
     return property(get, put)
 
 
+def older_names() -> list[str]:
+    """Return the older names of functions that there are today under another."""
+    operations = [n.removeprefix("llama_memory_") for n in _library.api()._FUNCTIONS if "llama_memory_" in n]
+    return [prefix + operation for prefix in _MEMORY for operation in (*operations, *_NOW_ALONE)]
+
+
 def older(name: str) -> Callable[..., Any] | None:
     """Return what an older function does today, or None if its name says nothing to us."""
     prefix = next((p for p in _MEMORY if name.startswith(p)), None)

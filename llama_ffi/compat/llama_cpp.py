@@ -138,35 +138,43 @@ _IN_LOOPS = frozenset(
 """What is called for every token; these take no keywords, like all functions of llama-cpp-python's own."""
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__all__":
-        return _exported()
-    if name in _api._FUNCTIONS and not name.startswith("mtmd_"):
-        return globals().setdefault(name, _library.function(name, keywords=name not in _IN_LOOPS))
-    if name.startswith("__"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    older = _names.older(name)
-    if older is None:
-        raise AttributeError(_why_not(name))
-    return globals().setdefault(name, older)
-
-
 _NOT_EXPORTED = ("LEFT_OUT", "Any", "log", "sys")
 
 
-def _exported() -> list[str]:
-    """Return what a star import takes: all but ggml's functions, and those that this library lacks."""
-    here = [name for name in globals() if not name.startswith("_") and name not in _NOT_EXPORTED]
-    functions = [name for name in _api._FUNCTIONS if name.startswith("llama_") and hasattr(_lib, name)]
-    return list(dict.fromkeys([*here, *functions]))
+def _bind() -> list[str]:
+    """Bind every function now, and return those that this library lacks.
+
+    Bound later, by a module's ``__getattr__``, they would make each access of a program dearer for ever:
+    Python doesn't specialize access to such modules, and a token has four.
+    """
+    absent = []
+    for name in _api._FUNCTIONS:
+        if name.startswith("mtmd_") or name in globals():
+            continue
+        try:
+            globals()[name] = getattr(_lib, name) if name in _IN_LOOPS else _api._function(name)
+        except AttributeError:
+            if name.startswith("llama_"):
+                absent.append(name)
+    for name in _names.older_names():
+        older = None if name in globals() else _names.older(name)
+        if older is not None:
+            globals()[name] = older
+    return absent
 
 
-def _why_not(name: str) -> str:
-    for beginning, reason in LEFT_OUT.items():
-        if name.startswith(beginning):
-            return f"llama_ffi's llama_cpp has no {name}: {reason}"
-    return _names.gone(name)
+_absent = _bind()
+__all__ = [
+    name
+    for name in globals()
+    if not name.startswith("_")
+    and name not in _NOT_EXPORTED
+    and not (name in _api._FUNCTIONS and not name.startswith("llama_"))
+]
 
+if TYPE_CHECKING or _absent:
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *(name for name in _api._FUNCTIONS if not name.startswith("mtmd_"))})
+    def __getattr__(name: str) -> Any:
+        if name in _absent:
+            return _library.function(name)  # says which library lacks it, and what to do
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
