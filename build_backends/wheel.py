@@ -18,7 +18,9 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
+import deflate
 from hatchling import build as hatchling
 
 from build_backends import build, gate, recipes, stage, tags
@@ -136,13 +138,36 @@ def _wheel(settings: Settings, staged: Path | None, tag: str, out: Path) -> Path
             return out / hatchling.build_wheel(str(out))
 
 
+class _BestDeflate:
+    """What zipfile asks of a compressor, by libdeflate: five percent smaller than zlib at its best."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def compress(self, data: bytes) -> bytes:
+        self._parts.append(data)
+        return b""
+
+    def flush(self) -> bytes:
+        return bytes(deflate.deflate_compress(b"".join(self._parts), 12))
+
+
+def _compressor(kind: int, level: int | None = None) -> _BestDeflate:
+    return _BestDeflate()
+
+
 def _squeeze(wheel: Path) -> None:
     """Compress a wheel as well as deflate can; hatchling leaves zlib at its middle level."""
     smaller = wheel.with_suffix(".smaller")
     with zipfile.ZipFile(wheel) as archive, zipfile.ZipFile(smaller, "w") as squeezed:
-        for entry in archive.infolist():
-            data = archive.read(entry)
-            squeezed.writestr(entry, data, compress_type=zipfile.ZIP_DEFLATED, compresslevel=9)
+        # zipfile has no public way to bring a compressor.
+        with mock.patch.object(zipfile, "_get_compressor", _compressor):
+            for entry in archive.infolist():
+                squeezed.writestr(entry, archive.read(entry), compress_type=zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(smaller) as squeezed:
+        damaged = squeezed.testzip()
+        if damaged:
+            raise BuildError(f"{wheel.name} could not be packed: {damaged} does not unpack to what it was.")
     os.replace(smaller, wheel)
 
 

@@ -73,21 +73,21 @@ def test_a_plugin_comes_and_goes(tmp_path, backend, module, device, environment)
     user = Installed(tmp_path)
     pip = ("-m", "pip", "install", "-q", "--find-links", str(dist))
     user.good("python", *pip, f"{core}[{backend}]")
-    text = user.good("llama-ffi", "generate", PROMPT, "-n", "16", "--temp", "0", LLAMA_FFI_BACKEND="cpu")
+    text = user.good("llama-ffi", "generate", PROMPT, "-n", "8", "--temp", "0", LLAMA_FFI_BACKEND="cpu")
     assert len(text) > len(PROMPT)
     said = user.good("llama-ffi", "doctor", **environment)
     assert f"libggml-{module}-" in said
     assert f"llama_ffi_{backend}" in said
     options = ("--device", device) if device else ()
     with_it = user.good(
-        *("llama-ffi", "generate", PROMPT, "-n", "16", "--temp", "0", *options),
+        *("llama-ffi", "generate", PROMPT, "-n", "8", "--temp", "0", *options),
         **environment,
         LLAMA_FFI_BACKEND=module,
     )
     assert with_it == text
     user.good("python", "-m", "pip", "uninstall", "-q", "-y", f"llama-ffi-{backend}")
     assert f"libggml-{module}-" not in user.good("llama-ffi", "doctor")
-    assert user.good("llama-ffi", "generate", PROMPT, "-n", "16", "--temp", "0") == text
+    assert user.good("llama-ffi", "generate", PROMPT, "-n", "8", "--temp", "0") == text
     refused = user.run("llama-ffi", "generate", PROMPT, "-n", "4", LLAMA_FFI_BACKEND=module)
     assert refused.returncode == 1
     assert module in refused.stderr
