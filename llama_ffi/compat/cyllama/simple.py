@@ -19,7 +19,7 @@ def ask(
     n_predict: int = 512,
     n_ctx: int = 2048,
     disable_log: bool = True,
-    n_threads: int = 4,
+    n_threads: int = -1,
 ) -> str:
     """Let a model continue a prompt, greedily.
 
@@ -29,7 +29,7 @@ def ask(
         n_predict: tokens in all, the prompt included.
         n_ctx: the context, in tokens.
         disable_log: without effect: llama.cpp's log goes to ``logging``, and is quiet by default.
-        n_threads: threads.
+        n_threads: threads; -1 = the safe layer chooses by the size of the model (cyllama takes 4).
 
     Returns:
         what the model says, up to the end of its text, without white space around.
@@ -67,7 +67,7 @@ class Llama:
         n_predict: int = 512,
         n_ctx: int = 2048,
         disable_log: bool = True,
-        n_threads: int = 4,
+        n_threads: int = -1,
     ) -> None:
         self.safe = Model.load(model_path)
         self.model_path = os.fsdecode(model_path)
@@ -94,9 +94,10 @@ class Llama:
                 f"n_predict is {limit!r:.40}, and the prompt alone has {len(tokens)} tokens; n_predict "
                 f"counts both"
             )
+        threads = None if self.n_threads == -1 else self.n_threads
         chain = SamplerChain()
         chain.add_greedy()
-        with self.safe.session(n_ctx=room, sampler=chain, n_threads=self.n_threads) as session:
+        with self.safe.session(n_ctx=room, sampler=chain, n_threads=threads) as session:
             if limit > session.context.n_ctx:
                 raise InvalidArgumentError(
                     f"n_predict is {limit}, and the context has {session.context.n_ctx} tokens; reduce "
