@@ -9,12 +9,14 @@ before.
 from __future__ import annotations
 
 import argparse
+import base64
+import csv
 import hashlib
+import io
 import json
 import os
-import subprocess
+import shutil
 import sys
-import tempfile
 import uuid
 import zipfile
 from collections.abc import Sequence
@@ -35,8 +37,6 @@ from . import distributions
 from .distributions import Distribution, ReleaseError
 
 LIBRARIES = (".so", ".dylib", ".dll", ".metallib")
-OLDEST = (1980, 1, 1, 0, 0, 0)
-"""What zip archives can say at the earliest."""
 
 
 def bom_of(one: Distribution) -> Bom:
@@ -155,42 +155,59 @@ def text_of(one: Distribution) -> str:
 def embed(one: Distribution, out: Path) -> Path:
     """Write a copy of a wheel that holds its bill of materials into a folder; return its path.
 
+    What was in the wheel stays as it was compressed: its size is judged to the last per cent.
+
     Raises:
         ReleaseError: it isn't a wheel, or can't be read.
     """
     if not one.is_wheel:
         raise ReleaseError(f"{one.path.name} isn't a wheel")
-    text = text_of(one)
+    text = text_of(one).encode()
     with zipfile.ZipFile(one.path) as archive:
-        earliest = max(OLDEST, min(info.date_time for info in archive.infolist()))
-    epoch = int(datetime(*earliest, tzinfo=timezone.utc).timestamp())
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch)}
-    with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        _wheel("unpack", str(one.path.absolute()), "--dest", str(work / "in"), env=environment)
-        (unpacked,) = (work / "in").iterdir()
-        (info,) = unpacked.glob("*.dist-info")
-        (info / "sboms").mkdir(exist_ok=True)
-        (info / "sboms" / f"{one.project}.cdx.json").write_text(text, encoding="utf-8")
-        (work / "out").mkdir()
-        _wheel("pack", str(unpacked), "--dest-dir", str(work / "out"), env=environment)
-        (packed,) = (work / "out").iterdir()
-        if packed.name != one.path.name:
-            raise ReleaseError(f"{one.path.name}: its WHEEL file makes it {packed.name}")
-        out.mkdir(parents=True, exist_ok=True)
-        target = out / packed.name
-        partial = target.with_name(target.name + ".part")
-        partial.write_bytes(packed.read_bytes())
-        os.replace(partial, target)
+        entries = archive.infolist()
+        (record,) = [entry for entry in entries if entry.filename.endswith(".dist-info/RECORD")]
+        name = record.filename.replace("/RECORD", f"/sboms/{one.project}.cdx.json")
+        old = [entry for entry in entries if entry.filename in (name, record.filename)]
+        lines = _recorded(archive.read(record).decode(), name, text)
+        date = min(entry.date_time for entry in entries)
+    out.mkdir(parents=True, exist_ok=True)
+    target = out / one.path.name
+    partial = target.with_name(target.name + ".part")
+    if entries[-len(old) :] == old:  # as the format wants it, the record is last
+        shutil.copyfile(one.path, partial)
+        with zipfile.ZipFile(partial, "a") as archive:
+            for entry in archive.infolist()[-len(old) :]:
+                archive.filelist.remove(entry)
+                del archive.NameToInfo[entry.filename]
+            archive.start_dir = old[0].header_offset
+            _add(archive, {name: text, record.filename: lines}, date)
+    else:
+        with zipfile.ZipFile(one.path) as archive, zipfile.ZipFile(partial, "w") as made:
+            for entry in entries:
+                if entry not in old:
+                    made.writestr(entry, archive.read(entry), zipfile.ZIP_DEFLATED, 9)
+            _add(made, {name: text, record.filename: lines}, date)
+    os.replace(partial, target)
     return target
 
 
-def _wheel(*arguments: str, env: dict[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "wheel", *arguments], capture_output=True, text=True, env=env
-    )
-    if done.returncode != 0:
-        raise ReleaseError(f"wheel {arguments[0]}: {done.stderr.strip()[-500:]}")
+def _recorded(record: str, name: str, data: bytes) -> bytes:
+    """Return a wheel's RECORD with one more file."""
+    rows = [row for row in csv.reader(io.StringIO(record)) if row and row[0] != name]
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    rows.insert(len(rows) - 1, [name, f"sha256={digest}", str(len(data))])
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _add(
+    archive: zipfile.ZipFile, files: dict[str, bytes], date: tuple[int, int, int, int, int, int]
+) -> None:
+    for name, data in files.items():
+        entry = zipfile.ZipInfo(name, date)
+        entry.external_attr = 0o100644 << 16
+        archive.writestr(entry, data, zipfile.ZIP_DEFLATED, 9)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -83,6 +83,30 @@ def test_twice_is_the_same(wheel: Path, tmp_path: Path) -> None:
     assert again.read_bytes() == first
 
 
+def test_nothing_is_compressed_again(wheel: Path, tmp_path: Path) -> None:
+    made = sbom.embed(distributions.read(wheel), tmp_path / "out")
+    record = "little_native-1.0.dist-info/RECORD"
+    entries = {entry.filename: entry for entry in zipfile.ZipFile(wheel).infolist()}
+    copied = {entry.filename: entry for entry in zipfile.ZipFile(made).infolist()}
+    assert set(copied) == {*entries, NAME}
+    data, copy = wheel.read_bytes(), made.read_bytes()
+    end = entries[record].header_offset
+    assert copy[:end] == data[:end] and end > 500
+    assert zipfile.ZipFile(made).testzip() is None
+
+
+def test_a_record_that_is_not_last(wheel: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / wheel.name
+    other.parent.mkdir()
+    with zipfile.ZipFile(wheel) as archive, zipfile.ZipFile(other, "w") as turned:
+        for entry in reversed(archive.infolist()):
+            turned.writestr(entry, archive.read(entry))
+    made = sbom.embed(distributions.read(other), tmp_path / "out")
+    assert bill(made)["bomFormat"] == "CycloneDX"
+    assert zipfile.ZipFile(made).testzip() is None
+    assert sorted(zipfile.ZipFile(made).namelist()) == sorted([*zipfile.ZipFile(wheel).namelist(), NAME])
+
+
 def test_the_command(wheel: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sbom.main([str(wheel), "--show"]) == 0
     assert json.loads(capsys.readouterr().out)["bomFormat"] == "CycloneDX"
