@@ -174,6 +174,8 @@ BY_NAME: dict[str, Make] = {
     "max_buf_size": one_of(0, 2**20),
     "prune_layers": one_of({"tuple": []}, [1]),
     "tensor_types": one_of(None, {"dict": [["ffn_up", "f16"]]}),
+    "fit_context": NOTHING,
+    "margin": one_of(0, 2**20),
     "endpoint": one_of("127.0.0.1:1"),
     "json_schema": one_of(None, {"dict": [["type", "boolean"]]}),
     "lark": NOTHING,

@@ -117,7 +117,7 @@ class Campaign:
                 size, number = min(options.batch, left), self.children
                 self.children += 1
                 self.planned += size
-            results = self.folder / f"results{options.seed}.{number}"
+            results = self.folder / f"results{options.seed}-{number}"
             results.unlink(missing_ok=True)
             if options.each:
                 self.planned, size = options.count, 0

@@ -39,8 +39,12 @@ def main() -> int:
                     cells.append("–")
                     continue
                 found.run()
-                missed += not found.found
-                cells.append(f"{found.begun} calls" if found.found else f"NOT in {found.begun}")
+                missed += not (found.found or switch.race)
+                cells.append(
+                    f"{found.begun} calls"
+                    if found.found
+                    else f"{'not' if switch.race else 'NOT'} in {found.begun}"
+                )
                 said = said or last(found)
             print(
                 f"| {name} | {cells[0]} | {cells[1]} | {said}{f' ({switch.both})' * bool(switch.both)} |",

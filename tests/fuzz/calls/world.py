@@ -23,6 +23,7 @@ RECIPES: dict[str, list[str]] = {
     "Context": ["Model.context"],
     "Batch": ["Batch.from_tokens"],
     "BatchExt": ["BatchExt"],
+    "MemoryEstimate": ["plan_layers"],
     "PythonSampler": ["PythonSampler"],
     "MemoryUse": ["Context.memory_breakdown"],
     "log.LogFile": ["log.to_file"],
@@ -218,7 +219,7 @@ class World:
             if other is not None:
                 if made["on"] and rnd.random() < 0.7 and other["on"]:
                     other["on"] = made["on"]
-                self.perform({"pair": [made, other]})
+                self.perform({"pair": [made, other], "times": rnd.choice((1, 1, 1, 8))})
                 return
         self.perform(made)
         for called, on, args in ready.then:
@@ -247,8 +248,13 @@ class World:
         if "pair" in made:
             first, second = made["pair"]
             together = threading.Barrier(2)
-            wait = _beside(lambda: self.one(second, together))
-            results = [self.one(first, together), wait()]
+
+            def several(each: dict[str, Any]) -> list[Any]:
+                more = [each | {"chosen": ""}] * (made.get("times", 1) - 1)
+                return [self.one(each, together), *(self.one(again, None) for again in more)]
+
+            wait = _beside(lambda: several(second))
+            results = [*several(first), *wait()]
         else:
             results = [self.one(made, None)]
         for outcome, result, each in results:
