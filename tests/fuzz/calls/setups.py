@@ -620,6 +620,7 @@ OWNERS: dict[str, Setup] = {
     "SamplerChain": empty_chain,
     "ComputedTensor": watched,
     "gguf.GgufContext": gguf,
+    "Vocab": lambda world, rnd: Ready(need(world.do("Model.vocab", LLAMA))),
     "ChatSession": conversation,
     "ChatStream": stream,
     "Generation": generation,

@@ -47,7 +47,7 @@ def test_some_hundred_calls() -> None:
 
 def test_every_call_can_succeed() -> None:
     """Made as a program makes it, each call reaches C, or returns if it says that it doesn't call C."""
-    status, result, text = campaign("--each", "10", "--seed", "2")
+    status, result, text = campaign("--each", "20", "--seed", "2")
     assert status == 0, text
     assert result["never called"] == result["without a success"] == [], text
 
