@@ -13,6 +13,7 @@ named: a test whose reason for skipping stands word by word in `LLAMA_FFI_MAY_SK
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -24,6 +25,10 @@ MAY_SKIP = "LLAMA_FFI_MAY_SKIP"
 
 # A failing GGML_ASSERT in a child process would start a debugger and print for seconds.
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+
+# Who is started in the background ignores Ctrl-C, and so do its children: nothing could be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
