@@ -298,6 +298,7 @@ class BatchExt(Entries):
         self, seq_id: SupportsIndex, pos: Position, output: bool, token: int | None, call: Any
     ) -> int:
         sequence = check.sequence(seq_id, self._limits.n_seq_max)
+        wanted = check.truth("output", output)
         given = None if pos is None else position(pos)
         if given is not None:
             self._check_four(given[1], token is not None)
@@ -313,7 +314,7 @@ class BatchExt(Entries):
             self._outputs.append(False)
             if given is not None:
                 self._put(batch, index, given[0])
-            if output:
+            if wanted:
                 self._done(self._lib.llama_batch_ext_set_output_logits(batch, index, True), "set_output")
                 self._outputs[index] = True
             return index

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._core import check
 from ._core.handle import Handle
 from .batch_ext import BatchExt
 from .errors import ArgumentTypeError, InvalidArgumentError, UnsupportedError
@@ -50,7 +51,7 @@ class ProcessesBatches:
             )
         if batch.context is not self:
             raise InvalidArgumentError("the batch belongs to another context; BatchExt(context) makes one")
-        if encode and not self._limits.encodes and self._limits.has_memory:
+        if check.truth("encode", encode) and not self._limits.encodes and self._limits.has_memory:
             raise UnsupportedError("models of this kind have no encoder; use process(batch)")
         with self._handle as ctx, batch._handle:
-            self._decoder.process(ctx, batch, encoding=encode)
+            self._decoder.process(ctx, batch, encoding=bool(encode))

@@ -73,8 +73,8 @@ class ImportanceMatrix:
         chunk_size: int = 0,
     ) -> None:
         check.instance("entries", entries, Mapping)
-        self.entries = MappingProxyType({name: _entry(name, *entry) for name, entry in entries.items()})
-        self.datasets = tuple(check.listed("datasets", datasets, "names"))
+        self.entries = MappingProxyType({name: _entry(name, entry) for name, entry in entries.items()})
+        self.datasets = tuple(check.names("datasets", datasets))
         self.chunk_count = check.integer("chunk_count", chunk_count, 0)
         self.chunk_size = check.integer("chunk_size", chunk_size, 0)
 
@@ -113,7 +113,7 @@ class ImportanceMatrix:
 
         Threads: any.
         """
-        if legacy:
+        if check.truth("legacy", legacy):
             _replace(path, _legacy_bytes(self))
             return
         metadata = {
@@ -144,6 +144,7 @@ class ImportanceMatrix:
         """
         import numpy as np
 
+        check.instance("name", name, str)
         entry = self.entries.get(name)
         if entry is None:
             raise InvalidArgumentError(f"this importance matrix has no weight {name!r}")
@@ -162,8 +163,8 @@ class ImportanceMatrix:
         Returns:
             a new one; the arrays are shared.
         """
-        wanted = check.listed("include", include, "names")
-        unwanted = check.listed("exclude", exclude, "names")
+        wanted = check.names("include", include)
+        unwanted = check.names("exclude", exclude)
         entries = {
             name: entry
             for name, entry in self.entries.items()
@@ -175,11 +176,14 @@ class ImportanceMatrix:
         )
 
 
-def _entry(name: str, sums: Any, counts: Any) -> ImportanceEntry:
+def _entry(name: str, entry: Any) -> ImportanceEntry:
     import numpy as np
 
     if not isinstance(name, str):
         raise ArgumentTypeError(f"the names of weights are str, not {type(name).__name__}")
+    if not isinstance(entry, tuple | list) or len(entry) != 2:
+        raise ArgumentTypeError(f"{name!r} must be a pair of sums and counts, not {type(entry).__name__}")
+    sums, counts = entry
     try:
         values = np.ascontiguousarray(sums, np.float32).reshape(-1)
         numbers = np.ascontiguousarray(counts, np.int64).reshape(-1)

@@ -213,6 +213,8 @@ def _prompted(
     model: Model, prompt: str | bytes | Sequence[int], text: str | bytes | Sequence[int]
 ) -> tuple[list[int], int]:
     """Return the tokens of both, and how many of them are given."""
+    if not isinstance(prompt, str | bytes):
+        prompt = check.listed("prompt", prompt, "token ids, or text")
     if not isinstance(text, str | bytes):
         if isinstance(prompt, str | bytes):
             raise InvalidArgumentError("prompt is text and text is token ids; give two of a kind")

@@ -136,6 +136,15 @@ def listed(name: str, value: Iterable[Any], of: str) -> list[Any]:
     return list(value)
 
 
+def names(name: str, value: Iterable[str]) -> list[str]:
+    """Return what ``value`` holds as a list; all of it must be text."""
+    found = listed(name, value, "names")
+    for each in found:
+        if not isinstance(each, str):
+            raise ArgumentTypeError(f"{name} must be a list of names, but holds a {type(each).__name__}")
+    return found
+
+
 def truth(name: str, value: Any) -> bool:
     """Return whether ``value`` is true, as Python sees it; an array has no answer."""
     try:

@@ -121,6 +121,7 @@ class ChatSession:
         """
         if not isinstance(text, str):
             raise ArgumentTypeError(f"text must be text, not {type(text).__name__}")
+        streams = check.truth("stream", stream)
         with self._alone():
             if self._running is not None:
                 self._running.close()
@@ -136,7 +137,7 @@ class ChatSession:
             running = start(self.model, self._context, progress, **sampling)
             turn = _Turn(running, self, question, tokens)
             self._running = turn
-            return turn if stream else finished(turn)
+            return turn if streams else finished(turn)
 
     def reset(self) -> None:
         """Forget everything but the system message.

@@ -140,7 +140,7 @@ class Metadata(Mapping[str, Any]):
         return len(self._fields)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._fields
+        return isinstance(key, str) and key in self._fields
 
     def __repr__(self) -> str:
         return f"<llama_ffi.gguf.Metadata: {len(self)} entries>"

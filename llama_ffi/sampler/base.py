@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from .._core import binding
 from .._core.handle import Handle
 from .._core.owned import Owned
-from ..errors import SamplerError
+from ..errors import ArgumentTypeError, SamplerError
 from .kind import Kind, check_clonable, copy_kind, forget_pending, noticing, sampler_name, seed_of
 
 Self = TypeVar("Self", bound="Base")
@@ -28,6 +28,11 @@ class Base(Owned):
     def __init__(self, pointer: Any, kind: Kind | None = None, *, keep: Iterable[Any] = ()) -> None:
         """Take over a ``struct llama_sampler *`` that raw code made."""
         active = binding.active()
+        ffi = active.ffi
+        if not isinstance(pointer, ffi.CData) or ffi.typeof(pointer) is not ffi.typeof(
+            "struct llama_sampler *"
+        ):
+            raise ArgumentTypeError(f"pointer must be a struct llama_sampler *, not {pointer!r:.60}")
         if pointer == active.NULL:
             raise SamplerError("the sampler pointer is NULL")
         self._kind = Kind("custom", foreign=True) if kind is None else kind

@@ -45,6 +45,14 @@ CALLS: list[tuple[str, Callable[[], Any]]] = [
     ("priority", lambda: lf.ThreadPool(1, priority=1.0)),  # type: ignore[arg-type]
     ("path must be", lambda: lf.log.to_file(len)),  # type: ignore[arg-type]
     ("no_perf", lambda: lf.SamplerChain(no_perf=ARRAY)),  # type: ignore[arg-type]
+    ("struct llama_sampler", lambda: lf.Sampler(3)),
+    ("struct llama_sampler", lambda: lf.Sampler(lf.raw.ffi.new("int *"))),
+    ("pair of sums", lambda: lf.ImportanceMatrix({"a": 3})),  # type: ignore[dict-item]
+    ("datasets", lambda: lf.ImportanceMatrix({}, datasets=[3])),  # type: ignore[list-item]
+    ("name must be", lambda: lf.ImportanceMatrix({}).values([])),  # type: ignore[arg-type]
+    ("include", lambda: lf.ImportanceMatrix({}).select(include=[3])),  # type: ignore[list-item]
+    ("legacy", lambda: lf.ImportanceMatrix({}).save("never written", legacy=ARRAY)),  # type: ignore[arg-type]
+    ("prompt must be", lambda: lf.score(None, "a b", prompt=3)),  # type: ignore[arg-type]
     ("logits", lambda: lf.Batch(4).add(1, 0, [0], ARRAY)),  # type: ignore[arg-type]
 ]
 
@@ -69,3 +77,16 @@ def test_a_state_goes_into_binary_streams(tiny_model: Path) -> None:
         with pytest.raises(ArgumentTypeError, match="binary stream"):
             lf.StateFile.save(ctx, io.StringIO(), [5])  # type: ignore[arg-type]
         lf.StateFile.save(ctx, io.BytesIO(), [5])
+
+
+def test_flags_of_calls(tiny_model: Path) -> None:
+    with lf.Model.load(tiny_model) as model, model.context(n_ctx=64) as ctx:
+        batch = lf.BatchExt(ctx)
+        with pytest.raises(ArgumentTypeError, match="output"):
+            batch.add_token(5, pos=0, output=ARRAY)  # type: ignore[arg-type]
+        assert len(batch) == 0
+        batch.add_token(5, pos=0, output=True)
+        with pytest.raises(ArgumentTypeError, match="encode"):
+            ctx.process(batch, encode=ARRAY)  # type: ignore[arg-type]
+        with lf.ChatSession(model) as chat, pytest.raises(ArgumentTypeError, match="stream"):
+            chat.say("hi", stream=ARRAY)  # type: ignore[call-overload]

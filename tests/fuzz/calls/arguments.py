@@ -394,7 +394,7 @@ BOUNDED = {
     "n_threads_batch": [-1, 0, 2**31, 0.5, "a", 3],
     "capacity": [-1, 0, 2**31, 2**64, 0.5, None, "a", 5000],
     "n_seq_max": [-1, 0, 3, 256, 257, 2**31, 0.5, "a"],
-    "max_tokens": [-1, 0, 2.5, None, "a"],
+    "max_tokens": [-2, 0, 2.5, "a"],
     "max_windows": [-1, 2**70, 0.5, "a"],
     "epochs": [-1, 0, 0.5, "a"],
     "isolate": [False, "a", -1, {"float": "nan"}],

@@ -26,6 +26,10 @@ class Ready:
     args: dict[str, Described] = field(default_factory=dict)
     then: list[tuple[str, Described, dict[str, Described]]] = field(default_factory=list)
     """calls to be made after it, on what it has left"""
+    without: tuple[str, ...] = ()
+    """arguments that don't go with these"""
+    once: bool = False
+    """the call uses the state up: the same call once more is another case"""
 
 
 Setup = Callable[["World", random.Random], Ready]
@@ -217,7 +221,7 @@ def empty_entry(world: World, rnd: random.Random) -> Ready:
     made = extended(world, rnd, 0)
     world.do("BatchExt.add", made, seq_id=0, pos=0)
     row = {"normal": [1, WIDTH]}
-    return Ready(made, {"index": 0, "embedding": row, "state": {"normal": [1, 1, WIDTH]}})
+    return Ready(made, {"index": 0, "embedding": row, "state": {"normal": [1, 1, WIDTH]}}, once=True)
 
 
 def process(world: World, rnd: random.Random) -> Ready:
@@ -363,14 +367,15 @@ def store(world: World, rnd: random.Random) -> Described:
 
 
 def put(world: World, rnd: random.Random) -> Ready:
-    return Ready(store(world, rnd), {"source": session(world, rnd), "name": "first"})
+    made = store(world, rnd)
+    return Ready(made, {"source": session(world, rnd), "name": "first"}, without=("tokens", "seq_id"))
 
 
 def stored(world: World, rnd: random.Random) -> Ready:
     made, source = store(world, rnd), session(world, rnd)
     world.do("StateStore.put", made, name="first", source=source)
     more = {"name": "first", "target": source, "tokens": [1, 260, 262], "model": LLAMA}
-    return Ready(made, more)
+    return Ready(made, more, without=("seq_id",))
 
 
 def saved(kind: str) -> Setup:

@@ -167,7 +167,7 @@ class World:
         for key in names & ready.args.keys():
             made[key] = ready.args[key] if rnd.random() >= wildness else self.argument(name, key, rnd, 1.0)
         for parameter in call.parameters:
-            if parameter.name in made:
+            if parameter.name in made or (parameter.name in ready.without and rnd.random() >= wildness):
                 continue
             if parameter.kind is parameter.VAR_KEYWORD:
                 for key, share in arguments.BEHIND_STARS.get(name, {}).items():
@@ -224,9 +224,10 @@ class World:
         self.perform(made)
         for called, on, args in ready.then:
             self.do(called, {"slot": f"{made['id']}.0"} if on == setups.RESULT else on, **args)
-        if ready.args and any(parameter.name in arguments.NEAR for parameter in CALLS[name].parameters):
-            for _ in range(rnd.randint(0, 3)):  # in the same state, with something near
-                again = self.make(name, rnd, ONE_WRONG, ready)
+        near = any(parameter.name in arguments.NEAR for parameter in CALLS[name].parameters)
+        if ready.args and near and not ready.once:
+            for _ in range(rnd.randint(0, 3)):  # in the same state, with something near or as it was
+                again = self.make(name, rnd, rnd.choice((0.0, ONE_WRONG)), ready)
                 if again is not None:
                     self.perform(again)
 
