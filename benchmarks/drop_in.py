@@ -70,9 +70,11 @@ def main() -> int:
     for row, taken in times.items():
         ratio = statistics.median(a / b for a, b in zip(taken, times[OWN], strict=True))
         print(f"{row:<32}{1000 * statistics.median(taken):8.1f} ms{ratio:8.2f}")
-    ratio = statistics.median(a / b for a, b in zip(times[DIRECT], times[OWN], strict=True))
-    print(f"required: {DIRECT} ≤ {REQUIRED} of its own: {'met' if ratio <= REQUIRED else 'MISSED'}")
-    return 0 if ratio <= REQUIRED else 1
+    ratios = [statistics.median(a / b for a, b in zip(times[row], times[OWN], strict=True)) for row in ROWS][
+        1:
+    ]
+    print(f"required: both ≤ {REQUIRED} of its own: {'met' if max(ratios) <= REQUIRED else 'MISSED'}")
+    return 0 if max(ratios) <= REQUIRED else 1
 
 
 if __name__ == "__main__":

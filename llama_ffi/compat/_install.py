@@ -99,7 +99,7 @@ class _Finder:
             spec = installed_package()
             if spec is None:
                 return ModuleSpec(name, _loader(_LowLevel()), origin="llama_ffi", is_package=True)
-            return _changed(spec, before=_prepare)
+            return _changed(spec, instead=_put_off)
         if name == _HELPERS:
             spec = PathFinder.find_spec(name, path)
             return None if spec is None else _changed(spec, after=_redirect)
@@ -153,28 +153,28 @@ def _missing(name: str) -> str:
 
 
 class _Changed:
-    """A loader with something done before or after it; all else is the loader's own."""
+    """A loader with something done instead of it or after it; all else is the loader's own."""
 
-    def __init__(self, loader: Any, before: Any, after: Any) -> None:
-        self._loader, self._before, self._after = loader, before, after
+    def __init__(self, loader: Any, instead: Any, after: Any) -> None:
+        self._loader, self._instead, self._after = loader, instead, after
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         module: ModuleType | None = self._loader.create_module(spec)
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        if self._before is not None:
-            self._before(module)
+        if self._instead is not None:
+            self._instead(module, self._loader)
+            return
         self._loader.exec_module(module)
-        if self._after is not None:
-            self._after(module)
+        self._after(module)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
 
-def _changed(spec: ModuleSpec, before: Any = None, after: Any = None) -> ModuleSpec:
-    spec.loader = _loader(_Changed(spec.loader, before, after))
+def _changed(spec: ModuleSpec, instead: Any = None, after: Any = None) -> ModuleSpec:
+    spec.loader = _loader(_Changed(spec.loader, instead, after))
     return spec
 
 
@@ -189,7 +189,9 @@ def _redirect(module: ModuleType) -> None:
     vars(module)["load_shared_library"] = _wrapper.load_shared_library
 
 
-def _prepare(module: ModuleType) -> None:
+def _put_off(module: ModuleType, loader: Any) -> None:
     from ._differences import prepare
+    from ._lazy import delay
 
     prepare(Path(str(module.__file__)).parent)
+    delay(module, lambda: loader.exec_module(module), lambda: import_module(f"{PACKAGE}.llama_cpp"))

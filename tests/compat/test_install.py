@@ -26,6 +26,51 @@ def test_an_installed_package_runs_on_our_library(python: Run, package: Package)
     assert python("-c", install + SHOW, path=(package(),)).stdout == SHOWN
 
 
+LATE = """
+import sys, threading
+import llama_ffi.compat as c; c.install()
+import llama_cpp, llama_cpp.llama_cpp as low
+assert llama_cpp.llama_decode is low.llama_decode  # no reason to begin
+assert "llama_cpp.llama" not in sys.modules
+try:
+    llama_cpp.Llama
+except RuntimeError as error:
+    print(error)
+assert "llama_cpp.llama" not in sys.modules
+sys.ready = True
+found = []
+threads = [threading.Thread(target=lambda: found.append(llama_cpp.Llama)) for _ in range(4)]
+[each.start() for each in threads], [each.join() for each in threads]
+assert len(found) == 4 and len(set(found)) == 1
+assert "__getattr__" not in vars(llama_cpp) and "__dir__" not in vars(llama_cpp)
+try:
+    llama_cpp.absent
+except AttributeError as error:
+    print(error)
+"""
+
+
+def test_its_python_code_is_imported_when_a_name_of_it_is_wanted(python: Run, package: Package) -> None:
+    site = package(code="import sys\nif not hasattr(sys, 'ready'): raise RuntimeError('not ready')\n")
+    said = python("-c", LATE, path=(site,)).stdout
+    assert said == "not ready\nmodule 'llama_cpp' has no attribute 'absent'\n"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "from llama_cpp import *; Llama, llama_decode",
+        "import llama_cpp; assert {'Llama', 'llama_decode', '__version__'} <= {*dir(llama_cpp)}",
+        "import llama_cpp; assert llama_cpp.__version__ == '0.3.36'; vars(llama_cpp)['Llama']",
+        "from llama_cpp import llama, Llama; assert llama.Llama is Llama",
+        "import llama_cpp.llama as llama; import llama_cpp; assert llama.Llama is llama_cpp.Llama",
+        "import importlib, llama_cpp; importlib.reload(llama_cpp); llama_cpp.Llama",
+    ],
+)
+def test_any_way_to_want_it(python: Run, package: Package, wanted: str) -> None:
+    python("-c", f"import llama_ffi.compat as c; c.install()\n{wanted}", path=(package(),))
+
+
 def test_its_own_library_is_never_opened(python: Run, package: Package) -> None:
     program = """
 import llama_ffi.compat as c; c.install()
