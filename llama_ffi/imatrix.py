@@ -301,7 +301,7 @@ def _legacy_bytes(matrix: ImportanceMatrix) -> bytes:
 
 def _replace(path: Path, data: bytes) -> None:
     try:
-        with Replacement(path, 0o666) as new:
+        with Replacement(text_.encode_path(path), 0o666) as new:
             write_all(new.fd, data)
             new.commit()
     except OSError as error:

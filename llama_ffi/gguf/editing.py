@@ -40,7 +40,7 @@ def edit(
 
     Threads: any.
     """
-    gone = check.listed("remove", remove, "keys")
+    gone = check.names("remove", remove)
     check.instance("set", set, Mapping)
     check.instance("rename", rename, Mapping)
     with read(source) as file:

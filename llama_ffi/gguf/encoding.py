@@ -191,6 +191,8 @@ def _common_kind(key: str, values: list[Any]) -> int:
 
 
 def _kind_of(key: str, value: Any) -> int:
+    if isinstance(value, type):
+        raise ArgumentTypeError(f"{key!r} is the class {value.__name__}, not a value")
     if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
         return BOOL
     if isinstance(value, str | bytes):

@@ -52,6 +52,9 @@ CALLS: list[tuple[str, Callable[[], Any]]] = [
     ("name must be", lambda: lf.ImportanceMatrix({}).values([])),  # type: ignore[arg-type]
     ("include", lambda: lf.ImportanceMatrix({}).select(include=[3])),  # type: ignore[list-item]
     ("legacy", lambda: lf.ImportanceMatrix({}).save("never written", legacy=ARRAY)),  # type: ignore[arg-type]
+    ("path must be", lambda: lf.ImportanceMatrix({}).save({}, legacy=True)),  # type: ignore[arg-type]
+    ("the class int", lambda: writer().add("a", int)),
+    ("remove must be", lambda: lf.gguf.edit("a", "b", remove=[[]])),  # type: ignore[list-item]
     ("prompt must be", lambda: lf.score(None, "a b", prompt=3)),  # type: ignore[arg-type]
     ("logits", lambda: lf.Batch(4).add(1, 0, [0], ARRAY)),  # type: ignore[arg-type]
 ]

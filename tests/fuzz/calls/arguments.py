@@ -50,8 +50,6 @@ GRAMMARS = (
     'root ::= "yes" | "no"',
     "root ::= [a-z]+",
     'root ::= "a" root | "b"',
-    "root ::= (",
-    'r ::= "x"',
 )
 SHAPES = ([4, 2], [32], [8])
 
@@ -420,6 +418,7 @@ NEAR = {
     "index": [-1, 2, 2**31],
     "delta": [2**31 - 1, -(2**31)],
     "pos": [-1, 2**31 - 1, 2**31],
+    "grammar": ["root ::= (", 'r ::= "x"', "root ::= root", "root ::= [^", 'root ::= "a"{1,99999999}'],
 }
 """Values just outside, or far outside, of what is right: half of the wild ones."""
 
