@@ -18,7 +18,7 @@ from ._core import text as text_
 from ._core.callbacks import Callback
 from ._core.choices import members
 from .backends import BufferType, Device
-from .errors import ArgumentTypeError, BackendError, InvalidArgumentError
+from .errors import BackendError, InvalidArgumentError
 from .overrides import KvOverride, override_array
 
 if TYPE_CHECKING:
@@ -153,10 +153,6 @@ def _devices(active: Binding, wanted: Iterable[str | Device], keep: list[Any]) -
 
 
 def _buft_overrides(active: Binding, overrides: BufferOverrides, keep: list[Any]) -> Any:
-    if not isinstance(overrides, Mapping):
-        raise ArgumentTypeError(
-            f"tensor_buft_overrides must map patterns to devices, not be a {type(overrides).__name__}"
-        )
     most = int(active.lib.llama_max_tensor_buft_overrides())
     if len(overrides) > most:
         raise InvalidArgumentError(

@@ -350,6 +350,11 @@ def live() -> int:
     return len(_records)
 
 
+def owned(pointer: Any) -> bool:
+    """Return whether a handle owns what ``pointer`` points to."""
+    return any(record.address == pointer for record in list(_records.values()))
+
+
 def handles() -> list[Handle]:
     """Return the handles that still exist."""
     return [handle for record in list(_records.values()) if (handle := record.handle()) is not None]

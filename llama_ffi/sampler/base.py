@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from .._core import binding
-from .._core.handle import Handle
+from .._core.handle import Handle, owned
 from .._core.owned import Owned
 from ..errors import ArgumentTypeError, SamplerError
 from .kind import Kind, check_clonable, copy_kind, forget_pending, noticing, sampler_name, seed_of
@@ -29,12 +29,13 @@ class Base(Owned):
         """Take over a ``struct llama_sampler *`` that raw code made."""
         active = binding.active()
         ffi = active.ffi
-        if not isinstance(pointer, ffi.CData) or ffi.typeof(pointer) is not ffi.typeof(
-            "struct llama_sampler *"
-        ):
-            raise ArgumentTypeError(f"pointer must be a struct llama_sampler *, not {pointer!r:.60}")
-        if pointer == active.NULL:
+        if isinstance(pointer, ffi.CData) and pointer == active.NULL:
             raise SamplerError("the sampler pointer is NULL")
+        wanted = ffi.typeof("struct llama_sampler *")
+        if not isinstance(pointer, ffi.CData) or ffi.typeof(pointer) is not wanted:
+            raise ArgumentTypeError(f"pointer must be a struct llama_sampler *, not {pointer!r:.60}")
+        if kind is None and owned(pointer):
+            raise SamplerError("the sampler pointer belongs to another object, which will free it")
         self._kind = Kind("custom", foreign=True) if kind is None else kind
         free = active.lib.llama_sampler_free
         self._handle = Handle(active.ffi, pointer, free, "sampler", keep=keep, exclusive=True)

@@ -82,6 +82,13 @@ def test_a_state_goes_into_binary_streams(tiny_model: Path) -> None:
         lf.StateFile.save(ctx, io.BytesIO(), [5])
 
 
+def test_what_another_sampler_owns_is_not_taken_over() -> None:
+    sampler = lf.Sampler.top_k(3)
+    with pytest.raises(lf.errors.SamplerError, match="belongs to another object"):
+        lf.Sampler(sampler.ptr)
+    assert sampler.name == "top-k"
+
+
 def test_flags_of_calls(tiny_model: Path) -> None:
     with lf.Model.load(tiny_model) as model, model.context(n_ctx=64) as ctx:
         batch = lf.BatchExt(ctx)

@@ -304,7 +304,7 @@ class World:
             if found is None and isinstance(each, np.ndarray):
                 found = "array"
                 each.sum() if each.dtype.kind in "fiu" else None
-            if found is None and each is not None and hasattr(each, "__enter__"):
+            if found is None and hasattr(each, "__enter__") and not isinstance(each, lf.raw.ffi.CData):
                 found = "manager"
             if found is not None:
                 self.slots[f"{number}.{index}"] = each
