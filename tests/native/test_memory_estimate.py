@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import llama_ffi as lf
 from llama_ffi import memory_estimate, testing
@@ -25,19 +24,17 @@ pytestmark = pytest.mark.model
 
 CONTEXTS: list[dict[str, Any]] = [{"n_ctx": 512}, {"n_ctx": 2048}, {"n_ctx": 8192}]
 TOLERANCE = 0.1
-SLACK = 1 << 20
-"""Bytes that an estimate may be off where a model is smaller than any that is used."""
-ANY_SIZE = 0.25
-"""For sizes that nothing was fitted to; docs/devices.md says how many are off by more than a tenth."""
+FARTHEST = 0.25
+"""For sizes that nothing was fitted to, of which one in twenty may be off by more than TOLERANCE."""
 
 
-def compare(path: Path | str, contexts: list[dict[str, Any]], slack: int = 0) -> None:
+def compare(path: Path | str, contexts: list[dict[str, Any]], tolerance: float = TOLERANCE) -> None:
     with lf.Model.load(path, no_alloc=True, use_extra_bufts=False, n_gpu_layers=0) as model:
         for context in contexts:
             real, guess = model.measure(**context), lf.estimate_memory(path, **context)
             assert guess.weights == pytest.approx(real.model, rel=0.01), context
             assert guess.context == real.context, context
-            assert guess.total == pytest.approx(real.total, rel=TOLERANCE, abs=slack), context
+            assert guess.total == pytest.approx(real.total, rel=tolerance), context
             assert guess.context == sum(layer.context for layer in guess.layers)
             assert guess.weights == guess.input + guess.output + sum(each.weights for each in guess.layers)
             assert guess.measured
@@ -66,7 +63,8 @@ def test_every_kind_and_three_contexts(kind: str, tmp_path: Path) -> None:
 def test_other_contexts(kind: str, context: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "random.gguf"
     testing.save_random_model(path, kind, n_embd=128)  # heads of 32 values: a block of q8_0
-    compare(path, [context], SLACK)
+    known = kind == "qwen3moe" and context == {"n_ctx": 1024, "n_seq_max": 4}  # 13 %: docs/devices.md
+    compare(path, [context], 0.15 if known else TOLERANCE)
 
 
 @pytest.mark.parametrize("kind", ["gemma3", "gemma3n", "gpt-oss", "cohere2", "plamo3", "lfm2", "dots3note"])
@@ -84,33 +82,32 @@ def test_the_model_that_ships(tiny_model: Path) -> None:
     assert str(lf.estimate_memory(tiny_model, n_ctx=512)).splitlines()[-1].startswith("all")
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(
-    widths=st.integers(1, 8),
-    n_layer=st.integers(2, 6),
-    head=st.sampled_from([16, 32, 64]),
-    n_head=st.sampled_from([2, 4, 8]),
-    n_vocab=st.integers(500, 5000),
-    n_ctx=st.integers(256, 6000),
-)
-def test_llamas_of_any_size(
-    widths: int, n_layer: int, head: int, n_head: int, n_vocab: int, n_ctx: int
-) -> None:
+def test_llamas_of_any_size() -> None:
+    """Of two layers and more: what models of one layer need, docs/devices.md says, is not known so well."""
+    rnd = random.Random(1)
+    off = [_off(rnd) for _ in range(100)]
+    assert max(off) <= FARTHEST
+    assert sum(each > TOLERANCE for each in off) <= len(off) // 20
+
+
+def _off(rnd: random.Random) -> float:
+    """Return how far the estimate is off for a model and a context of some size."""
+    n_head, n_ctx = rnd.choice([2, 4, 8]), rnd.randint(256, 6000)
+    n_embd = n_head * rnd.choice([16, 32, 64])
     metadata = testing.random_metadata(
         "llama",
-        n_ff=widths * head * n_head,
-        n_layer=n_layer,
-        n_embd=head * n_head,
+        n_ff=n_embd * rnd.randint(1, 8),
+        n_layer=rnd.randint(2, 6),
+        n_embd=n_embd,
         n_head=n_head,
         n_head_kv=n_head // 2,
-        n_vocab=n_vocab,
+        n_vocab=rnd.randint(500, 5000),
     )
     with lf.Model.from_metadata(metadata, lambda name, shape, kind: 0.0, n_gpu_layers=0) as model:
         real = model.measure(n_ctx=n_ctx)
-        header = _header(metadata, model)
-        guess = memory_estimate.of_headers([header], {}, {"n_ctx": n_ctx})
+        guess = memory_estimate.of_headers([_header(metadata, model)], {}, {"n_ctx": n_ctx})
     assert guess.context == real.context
-    assert real.model + guess.context + guess.compute == pytest.approx(real.total, rel=ANY_SIZE, abs=SLACK)
+    return abs(real.model + guess.context + guess.compute - real.total) / real.total
 
 
 def _header(metadata: dict[str, Any], model: lf.Model) -> Any:
