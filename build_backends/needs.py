@@ -7,6 +7,7 @@ and `LLAMA_FFI_BUILD_UNCHECKED=1` leaves all of it to cmake, for systems that ke
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -210,15 +211,16 @@ def pkg_config(*names: str) -> Callable[[Situation], str | None]:
 
 
 def library(
-    name: str, variables: tuple[str, ...] = (), folders: tuple[str, ...] = ()
+    *names: str, variables: tuple[str, ...] = (), folders: tuple[str, ...] = ()
 ) -> Callable[[Situation], str | None]:
-    """Look for a shared or import library in the usual folders and below roots."""
+    """Look for a shared or import library, by any of its names, in the usual folders and below roots."""
     usual = ("/usr/local", "/usr", "/opt/homebrew")
 
     def find(situation: Situation) -> str | None:
+        places = ("lib", "lib64", "lib/*-linux-gnu", "targets/*/lib", "lib/x64")
         for root in _roots(variables, (*folders, *usual)):
-            for pattern in ("lib", "lib64", "lib/*-linux-gnu", "targets/*/lib", "lib/x64"):
-                for file in [*root.glob(f"{pattern}/lib{name}.*"), *root.glob(f"{pattern}/{name}.lib")]:
+            for place, name in itertools.product(places, names):
+                for file in [*root.glob(f"{place}/lib{name}.*"), *root.glob(f"{place}/{name}.lib")]:
                     return str(file)
         return None
 

@@ -43,7 +43,7 @@ VULKAN_HEADERS = Need(
 )
 VULKAN_LOADER = Need(
     "Vulkan's loader library",
-    library("vulkan", variables=("VULKAN_SDK",)),
+    library("vulkan", "vulkan-1", variables=("VULKAN_SDK",)),
     Hints(
         "sudo apt install libvulkan-dev",
         "sudo dnf install vulkan-loader-devel",

@@ -174,6 +174,12 @@ def test_packages_and_libraries_below_prefixes(tmp_path) -> None:
     (tmp_path / "lib64" / "libthing.so.1").write_text("")
     assert needs.library("thing", folders=(str(tmp_path),))(NOTHING) == str(tmp_path / "lib64/libthing.so.1")
     assert needs.library("nothing-of-this-name")(NOTHING) is None
+    # Windows: an import library, of another name (Vulkan's)
+    (tmp_path / "lib" / "thing-1.lib").parent.mkdir()
+    (tmp_path / "lib" / "thing-1.lib").touch()
+    (tmp_path / "lib64" / "libthing.so.1").unlink()
+    find = needs.library("thing", "thing-1", folders=(str(tmp_path),))
+    assert find(NOTHING) == str(tmp_path / "lib/thing-1.lib")
 
 
 def test_what_was_found_makes_another_build() -> None:

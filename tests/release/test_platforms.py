@@ -25,6 +25,8 @@ RUNNERS = {
     "ubuntu-24.04-arm": "Linux arm64, glibc",
     "ubuntu-24.04": "Linux x86-64, glibc",
     "ubuntu-22.04": "Linux x86-64, glibc",
+    "ubuntu-22.04-arm": "Linux arm64, glibc",
+    "windows-2022": "Windows x86-64",
 }
 
 
