@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, SupportsIndex
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from ._core import check
 from ._core.handle import Handle
@@ -51,8 +51,7 @@ class ReadsOutputs:
         with self._handle as ctx:
             return self._outputs.logits(ctx, index)
 
-    @contextmanager
-    def borrow_logits(self) -> Iterator[NDArray[np.float32]]:
+    def borrow_logits(self) -> AbstractContextManager[NDArray[np.float32]]:
         """Show all logits of the last batch without copying them: ``with ctx.borrow_logits() as rows:``.
 
         Inside the ``with`` the context can't decode. An array that is kept beyond it stays readable for ever,
@@ -71,18 +70,9 @@ class ReadsOutputs:
 
         Threads: one call at a time; the arrays may be read by any.
         """
-        with self._handle as ctx:
-            borrowed = self._outputs.borrow(ctx)
-            rows = borrowed.__enter__()
-        del ctx
-        try:
-            yield rows
-        finally:
-            del rows
-            borrowed.__exit__(None, None, None)
+        return self._shown(self._outputs.borrow)
 
-    @contextmanager
-    def borrow_embeddings(self) -> Iterator[NDArray[np.float32]]:
+    def borrow_embeddings(self) -> AbstractContextManager[NDArray[np.float32]]:
         """Show the embeddings of all outputs without copying: ``with ctx.borrow_embeddings() as rows:``.
 
         What :meth:`borrow_logits` says of its arrays holds for these.
@@ -100,8 +90,14 @@ class ReadsOutputs:
 
         Threads: one call at a time; the arrays may be read by any.
         """
+        return self._shown(self._outputs.borrow_embeddings)
+
+    @contextmanager
+    def _shown(
+        self, borrow: Callable[[Any], AbstractContextManager[NDArray[np.float32]]]
+    ) -> Iterator[NDArray[np.float32]]:
         with self._handle as ctx:
-            borrowed = self._outputs.borrow_embeddings(ctx)
+            borrowed = borrow(ctx)
             rows = borrowed.__enter__()
         del ctx
         try:
