@@ -157,7 +157,7 @@ def control_vector_rows(value: Any, n_layer: int, n_embd: int) -> NDArray[np.flo
 
     try:
         array = np.asarray(value, np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidArgumentError(f"the control vector must be an array of numbers: {error}") from None
     most = max(0, n_layer - 1)  # layer 0 has no direction
     if array.ndim != 2 or array.shape[1] != n_embd or array.shape[0] > most:

@@ -292,8 +292,12 @@ def flags(logits: Flags, count: int) -> bytes:
         raise InvalidArgumentError(f"logits is {logits!r}; choose 'last', 'all', None or one flag per token")
     try:
         found = bytes(map(bool, logits))
-    except TypeError:
-        raise ArgumentTypeError("logits must be 'last', 'all', None or one flag per token") from None
+    except (TypeError, ValueError) as error:  # no iterable, or one of arrays
+        shape = getattr(logits, "shape", ())
+        given = f"an array of shape {shape}" if shape else type(logits).__name__
+        raise ArgumentTypeError(
+            f"logits must be 'last', 'all', None or one flag per token, not {given} ({error})"
+        ) from error
     if len(found) != count:
         raise InvalidArgumentError(f"logits has {len(found)} flags for {count} tokens")
     return found

@@ -108,7 +108,7 @@ class IsolatedModel:
         files = list(source.by_path())
         workers = [] if rpc is None else endpoints(rpc)
         check.function("progress", progress)
-        seconds = check.real("timeout", timeout, 0.0)
+        seconds = check.seconds("timeout", timeout)
         for name in _NAMES_OF_DEVICES:
             if name in options:
                 options[name] = _names(options[name])

@@ -177,7 +177,7 @@ class Model(ModelUses):
             isolated = IsolatedModel.load(
                 path,
                 rpc=rpc,
-                timeout=isolate_.SECONDS if isolate is True else check.real("isolate", isolate, 0.0),
+                timeout=isolate_.SECONDS if isolate is True else check.seconds("isolate", isolate),
                 progress=progress,
                 offset=offset,
                 n_gpu_layers=n_gpu_layers,
@@ -213,14 +213,14 @@ class Model(ModelUses):
                 offset=offset,
                 vocab_only=bool(vocab_only),
                 overrides=kv_overrides or {},
-                seconds=isolate_.SECONDS if isolate is True else check.real("isolate", isolate, 0.0),
+                seconds=isolate_.SECONDS if isolate is True else check.seconds("isolate", isolate),
             )
         if rpc is not None:
             from .rpc import in_use, with_local
 
             workers = in_use(rpc)
             devices = with_local(workers.endpoints, devices)
-        if n_gpu_layers == "auto":
+        if isinstance(n_gpu_layers, str) and n_gpu_layers == "auto":
             from . import layer_plan  # few need it
 
             devices = layer_plan.chosen(devices)

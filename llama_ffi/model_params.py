@@ -183,7 +183,7 @@ def _usual_buffer_type(
             if device.name.lower() == wanted.lower():
                 return device.buffer_type
     raise InvalidArgumentError(
-        f"tensor_buft_overrides[{pattern!r}] is {where!r}; choose one of: {', '.join(usual)}"
+        f"tensor_buft_overrides[{pattern!r}] is {check.shown(where)}; choose one of: {', '.join(usual)}"
     )
 
 

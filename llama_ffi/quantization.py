@@ -143,6 +143,7 @@ def quantize(
     source_name = text_.encode_path(input, "input")
     source = read_input(os.fsdecode(source_name))
     target = None if output is None else os.fsdecode(text_.encode_path(output, "output"))
+    dry_run = check.truth("dry_run", dry_run)
     if target is None and not dry_run:
         raise InvalidArgumentError("output is None; only a dry run writes nothing")
     if target is not None and any(_same(target, part) for part in source.parts):
@@ -160,15 +161,16 @@ def quantize(
     params.quantize_output_tensor = check.truth("quantize_output_tensor", quantize_output_tensor)
     params.pure = check.truth("pure", pure)
     params.keep_split = check.truth("keep_split", keep_split)
-    if max_buf_size:
-        params.max_buf_size = check.integer("max_buf_size", max_buf_size, 1, 2**62)
+    wanted = check.integer("max_buf_size", max_buf_size, 0, 2**62)
+    if wanted:
+        params.max_buf_size = wanted
     if output_tensor_type is not None:
         params.output_tensor_type = kind = plans.tensor_type("output_tensor_type", output_tensor_type)
         plans.check_rows(source.tensors, ["output.weight"], "output_tensor_type", kind)
     if token_embedding_type is not None:
         params.token_embedding_type = kind = plans.tensor_type("token_embedding_type", token_embedding_type)
         plans.check_rows(source.tensors, _TOKEN_EMBEDDINGS, "token_embedding_type", kind)
-    if tensor_types:
+    if tensor_types is not None and check.mapping("tensor_types", tensor_types):
         params.tt_overrides = type_array(active, tensor_types, keep)
         plans.check_matches(tensor_types, source.tensors)
     pruned = pruned_layers(prune_layers, source)
@@ -181,7 +183,8 @@ def quantize(
         importance = {each: len(entry.sums) for each, entry in matrix.entries.items()}
         plans.check_importance(source.tensors, importance)
         params.imatrix = imatrix_array(active, matrix, keep)
-    overrides = overrides_of(kv_overrides or {}, matrix, origin, source)
+    given = kv_overrides if kv_overrides is not None and check.mapping("kv_overrides", kv_overrides) else {}
+    overrides = overrides_of(given, matrix, origin, source)
     if overrides:
         params.kv_overrides = override_array(active, overrides, keep)
 

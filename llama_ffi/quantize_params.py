@@ -13,7 +13,7 @@ from ._core import quantize_plan as plans
 from ._core import text as text_
 from ._core.model_file import Path
 from ._core.quantize_plan import Shape
-from .errors import ArgumentTypeError, InvalidArgumentError
+from .errors import InvalidArgumentError
 from .imatrix import ImportanceMatrix
 from .overrides import KvOverride
 
@@ -126,8 +126,6 @@ def pruned_layers(layers: Iterable[int], source: Input) -> list[int]:
 
 def type_array(active: Binding, patterns: Mapping[str, str], keep: list[Any]) -> Any:
     """Return an array of ``struct llama_model_tensor_override`` that ends with NULL."""
-    if not isinstance(patterns, Mapping):
-        raise ArgumentTypeError(f"tensor_types must be a dict, not {type(patterns).__name__}")
     ffi = active.ffi
     array = ffi.new("struct llama_model_tensor_override[]", len(patterns) + 1)
     for entry, (pattern, kind) in zip(array, patterns.items(), strict=False):

@@ -68,7 +68,7 @@ def worker(endpoint: str, *, timeout: float = SECONDS) -> Worker:
     Threads: any.
     """
     rpc_wire.endpoint("endpoint", endpoint)
-    seconds = check.real("timeout", timeout, 0.001)
+    seconds = max(check.seconds("timeout", timeout), 0.001)
     answer = rpc_wire.ask(endpoint, seconds, _protocol())
     return Worker(endpoint, answer.version, tuple(backends.DeviceMemory(*each) for each in answer.memory))
 

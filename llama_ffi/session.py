@@ -14,7 +14,7 @@ from typing import Any, SupportsIndex
 from . import session_memory, session_sampler
 from ._core import check, stop_texts
 from .context import Context
-from .errors import ArgumentTypeError, InvalidArgumentError, UnsupportedError
+from .errors import ArgumentTypeError, InvalidArgumentError, StateError, UnsupportedError
 from .generation import Generation, sampler_chain
 from .model import Model
 from .sampler import SamplerChain
@@ -303,7 +303,10 @@ class Session(SessionText):
         if not isinstance(source, str | os.PathLike) and not hasattr(source, "tell"):
             raise ArgumentTypeError(f"source must be a path or an open file, not {type(source).__name__}")
         self._settle()
-        begin = None if isinstance(source, str | os.PathLike) else source.tell()
+        try:
+            begin = None if isinstance(source, str | os.PathLike) else source.tell()
+        except (OSError, ValueError) as error:  # a pipe; closed
+            raise StateError(f"the state can't be read twice from this stream: {error}") from error
         found = StateFile.inspect(source)
         if begin is not None:
             source.seek(begin)  # type: ignore[union-attr]

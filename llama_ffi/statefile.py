@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, SupportsIndex
 
 from . import state_load, state_save
 from ._core import check
+from ._core import text as text_
 from ._core.state_header import Header
 from ._core.state_payload_file import Progress
 from .context import Context
@@ -88,7 +89,9 @@ class StateFile:
         """
         check.instance("ctx", ctx, Context)
         plan = state_save.plan(ctx, tokens, seq_id, extra, compress)
-        path = os.fspath(target) if isinstance(target, str | os.PathLike) else ""
+        path = (
+            os.fsdecode(text_.encode_path(target, "target")) if isinstance(target, str | os.PathLike) else ""
+        )
         try:
             if isinstance(target, str | os.PathLike):
                 header, size = state_save.write(ctx, path, plan, progress)

@@ -49,7 +49,7 @@ class Upload:
     def __init__(self, folder: str, size: int, sha256: str, enter: _Enter) -> None:
         """Made by :meth:`StateStore.upload`."""
         if not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", sha256):
-            raise InvalidArgumentError(f"sha256 is {sha256!r}; it must be 64 hex digits")
+            raise InvalidArgumentError(f"sha256 is {check.shown(sha256)}; it must be 64 hex digits")
         self.size, self._sha256, self._enter = size, sha256, enter
         self._path = os.path.join(folder, f".{secrets.token_hex(8)}{durable.SUFFIX}")
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)

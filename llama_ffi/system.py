@@ -69,7 +69,9 @@ def supports(ability: str) -> bool:
     }
     function = functions.get(ability) if isinstance(ability, str) else None
     if function is None:
-        raise InvalidArgumentError(f"ability is {ability!r}; choose one of: {', '.join(_ABILITIES)}")
+        raise InvalidArgumentError(
+            f"ability is {check.shown(ability)}; choose one of: {', '.join(_ABILITIES)}"
+        )
     return bool(function())
 
 

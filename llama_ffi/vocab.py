@@ -111,6 +111,7 @@ class Vocab(VocabFacts):
         data = text_.encode(text)
         add_special = check.truth("add_special", add_special)
         parse_special = check.truth("parse_special", parse_special)
+        as_array = check.truth("as_array", as_array)
         model = self._handle.ptr  # keeps the model alive during the calls
         self._check_vocab()
         self._checks.text(data, isinstance(text, str))

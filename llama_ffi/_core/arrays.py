@@ -74,7 +74,7 @@ def int32_to_numpy(ffi: Any, pointer: Any, count: int) -> NDArray[np.int32]:
 def _as_view(values: Int32s, what: str) -> memoryview | None:
     try:
         view = memoryview(values)
-    except TypeError:
+    except (TypeError, ValueError):  # no buffer; one of dates, which memoryview doesn't know
         if isinstance(values, Iterable):
             return None
         raise ArgumentTypeError(

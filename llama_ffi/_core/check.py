@@ -16,6 +16,11 @@ from ..errors import ArgumentTypeError, InvalidArgumentError, SequenceRangeError
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 UINT32_MAX = 2**32 - 1
 
+MOST_SECONDS = 1e6
+"""Eleven days: ``poll`` takes milliseconds in an int."""
+_SHOWN = 200
+"""Characters of a value in a message."""
+
 
 def integer(
     name: str, value: SupportsIndex, low: int = INT32_MIN, high: int = INT32_MAX, why: str = ""
@@ -28,7 +33,9 @@ def integer(
     except TypeError:
         raise ArgumentTypeError(f"{name} must be an integer, not {type(value).__name__}") from None
     if not low <= number <= high:
-        raise InvalidArgumentError(f"{name} is {number}; it must lie in [{low}, {high}]{_because(why)}")
+        raise InvalidArgumentError(
+            f"{name} is {shown(number)}; it must lie in [{low}, {high}]{_because(why)}"
+        )
     return number
 
 
@@ -73,7 +80,7 @@ def token(value: SupportsIndex, n_vocab: int, name: str = "token") -> int:
             f"{name} must be a token id (an integer), not {type(value).__name__}"
         ) from None
     if not 0 <= number < n_vocab:
-        raise TokenRangeError(f"{name} is {number}; the vocabulary has the ids 0 to {n_vocab - 1}")
+        raise TokenRangeError(f"{name} is {shown(number)}; the vocabulary has the ids 0 to {n_vocab - 1}")
     return number
 
 
@@ -89,8 +96,9 @@ def sequence(
         return -1
     if not 0 <= number < n_seq_max:
         every = ", or -1 for all" if any_below_zero else ""
+        given = shown(number)
         raise SequenceRangeError(
-            f"{name} is {number}; the sequences are 0 to {n_seq_max - 1}{every} (n_seq_max={n_seq_max})"
+            f"{name} is {given}; the sequences are 0 to {n_seq_max - 1}{every} (n_seq_max={n_seq_max})"
         )
     return number
 
@@ -108,7 +116,7 @@ def choice(name: str, value: Any, allowed: dict[str, Any]) -> Any:
             return allowed[wanted]
     elif isinstance(value, int) and not isinstance(value, bool) and value in allowed.values():
         return value
-    raise InvalidArgumentError(f"{name} is {value!r}; choose one of: {', '.join(sorted(allowed))}")
+    raise InvalidArgumentError(f"{name} is {shown(value)}; choose one of: {', '.join(sorted(allowed))}")
 
 
 def instance(name: str, value: object, cls: type) -> None:
@@ -119,7 +127,8 @@ def instance(name: str, value: object, cls: type) -> None:
 
 def mapping(name: str, value: Mapping[Any, Any]) -> int:
     """Return how many entries a mapping has; raise if it is none."""
-    instance(name, value, Mapping)
+    if not isinstance(value, Mapping):
+        raise ArgumentTypeError(f"{name} must be a dict, not {type(value).__name__}")
     return len(value)
 
 
@@ -133,7 +142,10 @@ def listed(name: str, value: Iterable[Any], of: str) -> list[Any]:
     """Return what ``value`` holds as a list; text counts as a mistake for a list of one."""
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise ArgumentTypeError(f"{name} must be a list of {of}, not {type(value).__name__}")
-    return list(value)
+    try:
+        return list(value)
+    except TypeError as error:  # an array without dimensions says that it is iterable
+        raise ArgumentTypeError(f"{name} must be a list of {of}: {error}") from error
 
 
 def names(name: str, value: Iterable[str]) -> list[str]:
@@ -151,6 +163,20 @@ def truth(name: str, value: Any) -> bool:
         return bool(value)
     except (TypeError, ValueError):
         raise ArgumentTypeError(f"{name} must be True or False, not {type(value).__name__}") from None
+
+
+def seconds(name: str, value: SupportsFloat) -> float:
+    """Return a time in seconds that the system can wait for."""
+    return real(name, value, 0.0, MOST_SECONDS)
+
+
+def shown(value: Any) -> str:
+    """Return how a message shows ``value``: some have no text, or a very long one."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits; lists in lists in lists
+        return f"an object of type {type(value).__name__} too large to be shown"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
 def _because(why: str) -> str:

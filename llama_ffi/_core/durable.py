@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
+from . import text as text_
+
 fcntl: Any
 try:
     import fcntl
@@ -32,11 +34,14 @@ class Replacement:
     the ``with`` without a commit removes what was written; the old file is as it was.
 
     Raises:
+        InvalidArgumentError, ArgumentTypeError: no file can have this name.
         OSError: the folder can't be written to.
     """
 
     def __init__(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes], mode: int = 0o600) -> None:
-        target = os.path.realpath(os.fsdecode(path))  # the file that a link points to, not the link
+        target = os.path.realpath(
+            os.fsdecode(text_.encode_path(path))
+        )  # the file that a link points to, not the link
         if os.path.isdir(target):
             raise IsADirectoryError(21, os.strerror(21), target)
         self.path = target

@@ -15,7 +15,7 @@ from ..errors import (
     ModelNotFoundError,
     ModelPermissionError,
 )
-from . import gguf_scan, gguf_types, model_checks
+from . import check, gguf_scan, gguf_types, model_checks
 from . import text as text_
 from .gguf_scan import Header
 
@@ -142,6 +142,7 @@ def kind_of(head: bytes) -> str:
 def check_overrides(overrides: Mapping[str, object]) -> None:
     """Raise for a value of ``kv_overrides`` that every decode would die of."""
     for key, value in overrides.items():
+        check.instance("a key of kv_overrides", key, str)
         if key.endswith(_EPSILON) and isinstance(value, float) and not 0 <= value <= _FLOAT_MAX:
             raise InvalidArgumentError(
                 f"kv_overrides[{key!r}] is {value}; it must be finite and not below 0, such as 1e-5"

@@ -176,7 +176,7 @@ def source(path: Path | Sequence[Path] | BinaryIO | int, offset: int | None) -> 
     if isinstance(path, Sequence) and not isinstance(path, str | bytes):
         if offset is not None:
             raise InvalidArgumentError("offset: the parts of a split model are whole files")
-        return Files(list(path))
+        return Files(check.listed("path", path, "paths"))
     if offset is not None:
         return InsideFile(path, check.integer("offset", offset, 0, 2**63 - 1))  # type: ignore[arg-type]
     return Files([path])  # type: ignore[list-item]
@@ -199,7 +199,9 @@ def _descriptor(file: Any) -> int:
     except OSError as error:
         raise InvalidArgumentError(f"descriptor {descriptor} can't be used: {error.strerror}") from None
     except OverflowError:
-        raise InvalidArgumentError(f"{descriptor} is no file's descriptor: it is too large") from None
+        raise InvalidArgumentError(
+            f"{check.shown(descriptor)} is no file's descriptor: it is too large"
+        ) from None
     if not stat.S_ISREG(kind):
         raise InvalidArgumentError(
             f"{_name(file)} is no regular file (a pipe, a socket, a directory …); write it to a file first"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InvalidArgumentError, QuantizeError
-from . import gguf_types
+from . import check, gguf_types
 from .binding import Binding
 from .gguf_types import TensorType
 
@@ -94,7 +94,9 @@ def tensor_type(name: str, value: str) -> int:
     known = {key: each for key, each in gguf_types.tensor_types().items() if key not in _NOT_TARGETS}
     found = known.get(value.lower()) if isinstance(value, str) else None
     if found is None:
-        raise InvalidArgumentError(f"{name} is {value!r}; choose one of: {', '.join(sorted(known))}")
+        raise InvalidArgumentError(
+            f"{name} is {check.shown(value)}; choose one of: {', '.join(sorted(known))}"
+        )
     return found.number
 
 

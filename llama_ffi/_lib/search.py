@@ -59,9 +59,9 @@ def find(explicit: str | os.PathLike[str] | None = None) -> LibrarySet:
 def at(place: Path, found_via: str) -> LibrarySet:
     """Return the libraries at ``place``, a libllama file or a folder that has one."""
     place = Path(os.path.abspath(place))
-    if place.is_file():
+    if _is_file(place):
         folder, chosen = place.parent, place
-    elif place.is_dir():
+    elif os.path.isdir(place):
         folder, chosen = place, None
     else:
         raise LibraryNotFoundError(f"{found_via} names {place}, which doesn't exist")
@@ -83,7 +83,7 @@ def at(place: Path, found_via: str) -> LibrarySet:
 
 
 def _is_file(path: Path | None) -> bool:
-    return path is not None and path.is_file()
+    return path is not None and os.path.isfile(path)
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:

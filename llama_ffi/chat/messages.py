@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from .._core import check
 from ..errors import ArgumentTypeError, InvalidArgumentError
 from .marked import own
 
@@ -32,7 +33,7 @@ def checked(messages: Iterable[Message]) -> list[dict[str, Any]]:
             f"{type(messages).__name__}"
         )
     result = []
-    for index, message in enumerate(messages):
+    for index, message in enumerate(check.listed("messages", messages, "dicts")):
         where = f"messages[{index}]"
         value = plain(message, where)
         if not isinstance(value, dict):

@@ -73,7 +73,7 @@ class ChatSession:
         check.instance("model", model, Model)
         if system is not None and not isinstance(system, str):
             raise ArgumentTypeError(f"system must be text, not {type(system).__name__}")
-        before = list(messages)
+        before = check.listed("messages", messages, "messages")
         self._fixed: list[dict[str, Any]] = [] if system is None else [{"role": "system", "content": system}]
         self.model = model
         self.messages = [*self._fixed, *(checked(before) if before else [])]

@@ -87,6 +87,8 @@ class GgufContext(GgufMetadata):
             buffer = ffi.from_buffer(data)
         except TypeError:
             raise ArgumentTypeError(f"data must be bytes, not {type(data).__name__}") from None
+        except BufferError as error:
+            raise ArgumentTypeError(f"data must be bytes in one piece: {error}") from None
         model_file.look_through("the bytes", _Part(ffi.buffer(buffer)), len(buffer), header_only=True)
         return cls._read(
             "the bytes", lambda lib, params: lib.gguf_init_from_buffer(buffer, len(buffer), params)
@@ -261,6 +263,7 @@ class GgufContext(GgufMetadata):
             ModelSaveError: the file can't be written.
         """
         name = text_.encode_path(path)
+        only_meta = check.truth("only_meta", only_meta)
         if not only_meta:
             missing = [tensor.name for tensor in self.tensors if tensor.name not in self._data]
             if missing:
@@ -268,7 +271,6 @@ class GgufContext(GgufMetadata):
                     f"{len(missing)} tensors have no data, {missing[0]!r} the first; "
                     f"give them theirs with set_tensor_data, or write with only_meta=True"
                 )
-        only_meta = check.truth("only_meta", only_meta)
         try:
             # a new file: C would cut the old one short, which a model may have mapped
             with durable.Replacement(os.fsdecode(name), mode=0o666) as new:

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+from .._core import check
 from .._core import gguf_types as types
 from .._core.gguf_types import ARRAY, BOOL, CODES, F32, F64, I32, I64, NAMES, ORDER, RANGES, STRING, U32, U64
 from ..errors import ArgumentTypeError, GgufError, InvalidArgumentError
@@ -30,10 +31,10 @@ _FLOAT32_MAX = 3.4028235677973366e38
 
 def number_of(name: str) -> int:
     """Return the number of the type that is called ``name``."""
-    if name in NAMES and name != "arr":
+    if isinstance(name, str) and name in NAMES and name != "arr":
         return NAMES.index(name)
     names = ", ".join(each for each in NAMES if each != "arr")
-    raise InvalidArgumentError(f"{name!r} is no type of metadata; choose one of: {names}")
+    raise InvalidArgumentError(f"{check.shown(name)} is no type of metadata; choose one of: {names}")
 
 
 # --- reading ---------------------------------------------------------------------------------------
@@ -114,7 +115,10 @@ def encode(key: str, value: Any) -> bytes:
     if isinstance(value, Typed):
         kind, value = number_of(value.type), value.value
     if is_list(value):
-        return _pack("i", ARRAY) + _array(key, value, kind)
+        try:
+            return _pack("i", ARRAY) + _array(key, value, kind)
+        except RecursionError:
+            raise InvalidArgumentError(f"{key!r} holds lists in lists, too deep to be written") from None
     if kind is None:
         kind = _kind_of(key, value)
     return _pack("i", kind) + _one(key, value, kind)
@@ -134,7 +138,7 @@ def _array(key: str, value: Any, kind: int | None) -> bytes:
     dtype = getattr(value, "dtype", None)
     if dtype is not None:
         return _numpy_array(key, value, kind)
-    values = list(value)
+    values = check.listed(repr(key), value, "numbers, bools or text")
     if kind is None:
         kind = _common_kind(key, values)
     head = struct.pack(ORDER + "iQ", kind, len(values))
@@ -170,20 +174,22 @@ def _common_kind(key: str, values: list[Any]) -> int:
         )
     if all(is_list(each) for each in values):
         return ARRAY
-    if all(isinstance(each, bool) for each in values):
+    if all(_is_bool(each) for each in values):
         return BOOL
     if all(isinstance(each, str | bytes) for each in values):
         return STRING
-    if any(isinstance(each, bool) for each in values):
+    if any(_is_bool(each) for each in values):
         raise ArgumentTypeError(f"{key!r} mixes truth values with others; an array has one type")
-    if all(hasattr(each, "__index__") for each in values):
-        numbers = [operator.index(each) for each in values]
+    numbers = [number for number in map(_index, values) if number is not None]
+    if len(numbers) == len(values):
         low, high = min(numbers), max(numbers)
         # vocabularies' token types are i32, so that is what llama.cpp expects of most arrays
         for kind in (I32, U32, I64, U64):
             if RANGES[kind][0] <= low and high <= RANGES[kind][1]:
                 return kind
-        raise InvalidArgumentError(f"{key!r} holds integers from {low} to {high}: no type of GGUF has both")
+        raise InvalidArgumentError(
+            f"{key!r} holds integers from {check.shown(low)} to {check.shown(high)}: no type of GGUF has both"
+        )
     if all(hasattr(each, "__float__") for each in values):
         return F32
     kinds = sorted({type(each).__name__ for each in values})
@@ -193,21 +199,33 @@ def _common_kind(key: str, values: list[Any]) -> int:
 def _kind_of(key: str, value: Any) -> int:
     if isinstance(value, type):
         raise ArgumentTypeError(f"{key!r} is the class {value.__name__}, not a value")
-    if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
+    if _is_bool(value):
         return BOOL
     if isinstance(value, str | bytes):
         return STRING
-    if hasattr(value, "__index__"):
-        number = operator.index(value)
+    number = _index(value)
+    if number is not None:
         for kind in (U32, I32, U64, I64):
             if RANGES[kind][0] <= number <= RANGES[kind][1]:
                 return kind
-        raise InvalidArgumentError(f"{key!r} is {number}, more than 64 bits hold")
+        raise InvalidArgumentError(f"{key!r} is {check.shown(number)}, more than 64 bits hold")
     if hasattr(value, "__float__"):
         return F32
     raise ArgumentTypeError(
         f"{key!r} is of type {type(value).__name__}; metadata holds bool, int, float, str, and lists of them"
     )
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")  # numpy's
+
+
+def _index(value: Any) -> int | None:
+    """Return an integer's value; arrays of floats without dimensions only look like one."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
 
 
 def _one(key: str, value: Any, kind: int) -> bytes:
@@ -224,19 +242,22 @@ def _one(key: str, value: Any, kind: int) -> bytes:
             raise ArgumentTypeError(f"{key!r} is to be str, not {type(value).__name__}")
         return _pack("Q", len(value)) + bytes(value)
     if kind == BOOL:
-        if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):
+        if not _is_bool(value):
             raise ArgumentTypeError(f"{key!r} is to be bool, not {type(value).__name__}")
         return b"\1" if value else b"\0"
     if kind in (F32, F64):
         if isinstance(value, str | bytes | bool) or not hasattr(value, "__float__"):
             raise ArgumentTypeError(f"{key!r} is to be {name}, not {type(value).__name__}")
-        number = float(value)
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidArgumentError(f"{key!r} can't be {name}: {error}") from None
         if kind == F32 and math.isfinite(number) and abs(number) >= _FLOAT32_MAX:
             raise InvalidArgumentError(f'{key!r} is {number}, too large for f32; Typed(…, "f64") holds it')
         return _pack(CODES[kind], number)
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    integer, (low, high) = _index(value), RANGES[kind]
+    if isinstance(value, bool) or integer is None:
         raise ArgumentTypeError(f"{key!r} is to be {name}, not {type(value).__name__}")
-    integer, (low, high) = operator.index(value), RANGES[kind]
     if not low <= integer <= high:
-        raise InvalidArgumentError(f"{key!r} is {integer}; {name} holds {low} to {high}")
+        raise InvalidArgumentError(f"{key!r} is {check.shown(integer)}; {name} holds {low} to {high}")
     return _pack(CODES[kind], integer)

@@ -64,19 +64,21 @@ def resolve(key: str, value: Any, type: str | None = None) -> tuple[str, bool, A
         if type is not None:
             raise InvalidArgumentError(f"{what} has two types, {value.type!r} and {type!r}")
         value, type = value
+    if type is not None and not (isinstance(type, str) and type in TYPES):
+        raise InvalidArgumentError(
+            f"the type of {key!r} is {check.shown(type)}; choose one of: {', '.join(TYPES)}"
+        )
     if hasattr(value, "dtype") and hasattr(value, "tolist"):
         type = type or _NUMPY.get(str(value.dtype))
         if getattr(value, "ndim", 0) > 1:
             raise InvalidArgumentError(f"{what} has {value.ndim} dimensions; GGUF's arrays have one")
         value = value.tolist()
-    if type is not None and type not in TYPES:
-        raise InvalidArgumentError(f"the type of {key!r} is {type!r}; choose one of: {', '.join(TYPES)}")
     if isinstance(value, str | bytes | bool | int | float):
         type = type or _guess(value, array=False)
         return type, False, _convert(what, value, type)
     if not isinstance(value, Iterable):
         raise ArgumentTypeError(f"{what} is a {value.__class__.__name__}; GGUF has no type for that")
-    items = list(value)
+    items = check.listed(what, value, "numbers, bools or text")
     if type is None:
         type = _common(what, items)
     return type, True, [_convert(f"{what}[{index}]", item, type) for index, item in enumerate(items)]
@@ -125,7 +127,10 @@ def _convert(what: str, value: Any, type: str) -> Any:
     if type in ("f32", "f64"):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ArgumentTypeError(f"{what} must be a number, not {value!r}")
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            raise InvalidArgumentError(f"{what} is {check.shown(value)}, too large for {type}") from None
         if type == "f32" and _FLOAT_MAX < abs(number) < float("inf"):
             raise InvalidArgumentError(f"{what} is {number}, too large for f32")
         return number

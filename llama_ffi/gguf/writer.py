@@ -339,7 +339,8 @@ def _kind(name: str, type_: str) -> TensorType:
     kind = known.get(type_.lower())
     if kind is None:
         raise InvalidArgumentError(
-            f"tensor {name!r}: ggml has no type {type_!r}; choose one of: {', '.join(sorted(known))}"
+            f"tensor {name!r}: ggml has no type {check.shown(type_)}; choose one of: "
+            f"{', '.join(sorted(known))}"
         )
     return kind
 

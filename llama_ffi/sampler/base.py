@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from .._core import binding
+from .._core import binding, check
 from .._core.handle import Handle, owned
 from .._core.owned import Owned
 from ..errors import ArgumentTypeError, SamplerError
@@ -33,7 +33,9 @@ class Base(Owned):
             raise SamplerError("the sampler pointer is NULL")
         wanted = ffi.typeof("struct llama_sampler *")
         if not isinstance(pointer, ffi.CData) or ffi.typeof(pointer) is not wanted:
-            raise ArgumentTypeError(f"pointer must be a struct llama_sampler *, not {pointer!r:.60}")
+            raise ArgumentTypeError(
+                f"pointer must be a struct llama_sampler *, not {check.shown(pointer):.60}"
+            )
         if kind is None and owned(pointer):
             raise SamplerError("the sampler pointer belongs to another object, which will free it")
         self._kind = Kind("custom", foreign=True) if kind is None else kind

@@ -54,13 +54,16 @@ class Candidates:
 
         try:
             values = np.asarray(logits, np.float32)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ArgumentTypeError(f"logits must be an array of numbers: {error}") from None
         if values.ndim != 1 or not values.size:
             raise InvalidArgumentError(f"logits have the shape {values.shape}; it must be (n,) with n > 0")
         rows = np.zeros(values.size, dtype())
         rows["logit"] = values
-        rows["id"] = range_of(values.size) if ids is None else arrays.int32_view(ids, "ids")
+        given = range_of(values.size) if ids is None else arrays.int32_view(ids, "ids")
+        if len(given) != values.size:
+            raise InvalidArgumentError(f"there are {len(given)} ids for {values.size} logits")
+        rows["id"] = given
         check_rows(rows, "Candidates", ANY_TOKEN)
         self._rows, self._selected, self._sorted = rows, -1, False
 
@@ -172,7 +175,10 @@ class Candidates:
 
         rows = self.data
         if not isinstance(which, slice):
-            which = np.asarray(which)
+            try:
+                which = np.asarray(which)
+            except ValueError as error:  # lists of several lengths
+                raise ArgumentTypeError(f"keep() takes a mask, indices or a slice: {error}") from None
             if which.dtype.kind not in "biu":
                 raise ArgumentTypeError(f"keep() takes a mask, indices or a slice, not {which.dtype} values")
         try:

@@ -91,7 +91,7 @@ def _read_grammar(vocab: Vocab, grammar: str, root: str) -> tuple[bytes, bytes, 
     vocab._check_vocab()
     check.instance("grammar", grammar, str)
     source, start = text_.encode_c(grammar, "grammar"), text_.encode_c(root, "root")
-    uses_tokens = gbnf.read(grammar, start.decode()).uses_tokens
+    uses_tokens = gbnf.read(grammar, start.decode("utf-8", "surrogateescape")).uses_tokens
     if uses_tokens and binding.active().guard is None:
         raise GrammarError(
             "the grammar names tokens (<...>): llama.cpp throws on some of them, and this library has no "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .._core import check, guidance
 from .._core import json_schema as schemas
+from .._core import text as text_
 from ..errors import GrammarError
 from .arguments import vocabulary
 from .base import Base
@@ -93,7 +94,7 @@ class Structured(Base):
             UnsupportedError, MemoryError: as for :meth:`json_schema`.
         """
         check.instance("pattern", pattern, str)
-        _check_length("regular expression", pattern)
+        _check_text("regular expression", pattern)
         return _make(cls, vocab, guidance.from_regex(pattern), "regex", "the regular expression")
 
     @classmethod
@@ -114,7 +115,7 @@ class Structured(Base):
             UnsupportedError, MemoryError: as for :meth:`json_schema`.
         """
         check.instance("grammar", grammar, str)
-        _check_length("Lark grammar", grammar)
+        _check_text("Lark grammar", grammar)
         return _make(cls, vocab, guidance.from_lark(grammar), "lark", "the Lark grammar")
 
 
@@ -189,9 +190,10 @@ class Constraint:
         guidance.check(self._matcher, f"the sampler {self.name} has no way on")
 
 
-def _check_length(what: str, text: str) -> None:
+def _check_text(what: str, text: str) -> None:
     if len(text) > schemas.MAX_LENGTH:
         raise GrammarError(f"the {what} has {len(text)} characters; {schemas.MAX_LENGTH} are possible")
+    text_.encode(text, f"the {what}")  # llguidance takes UTF-8 only
 
 
 def _make(cls: type[S], vocab: Vocab, grammar: str, name: str, what: str) -> S:

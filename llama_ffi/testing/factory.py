@@ -185,15 +185,16 @@ def _save(path: Path, metadata: Metadata, seed: int, drop: tuple[str, ...]) -> N
 
 def _row(kind: str) -> tuple[str, Row, Metadata]:
     """Return the architecture of a kind, its row, and the metadata that makes it a variant."""
+    check.instance("kind", kind, str)
     arch, _, given = VARIANTS.get(kind, (kind, {}, {}))
     if arch in NOT_MADE:
         raise UnsupportedError(f"no model of architecture {arch!r} can be made: {NOT_MADE[arch]}")
     if arch not in ROWS:
         import difflib
 
-        close = difflib.get_close_matches(str(kind), kinds(), 3)
+        close = difflib.get_close_matches(kind, kinds(), 3)
         hint = f"did you mean {', '.join(close)}?" if close else "testing.kinds() lists what there is"
-        raise InvalidArgumentError(f"there is no architecture {kind!r}; {hint}")
+        raise InvalidArgumentError(f"there is no architecture {check.shown(kind)}; {hint}")
     return arch, ROWS[arch], given
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from .._core import check
 from ..errors import ArgumentTypeError, InvalidArgumentError
 from ..gguf import GgufContext, Typed
 
@@ -143,7 +144,8 @@ def entries(vocab: str | os.PathLike[str], n_vocab: int | None) -> Metadata:
         found = KINDS[vocab]()
     elif isinstance(vocab, str) and not vocab.endswith(".gguf"):
         raise InvalidArgumentError(
-            f"vocab is {vocab!r}; choose one of {', '.join(KINDS)}, or give the path of a .gguf file"
+            f"vocab is {check.shown(vocab)}; choose one of {', '.join(KINDS)}, or give the path of a .gguf "
+            f"file"
         )
     else:
         with GgufContext.load(vocab) as gguf:

@@ -256,7 +256,7 @@ def test_every_error_is_ours_and_python_s() -> None:
 
 @pytest.mark.parametrize("wrong", [5, [("a", 1)], "a"])
 def test_overrides_that_are_no_mapping(random_model_path: Path, wrong: object) -> None:
-    with pytest.raises(ArgumentTypeError, match="kv_overrides must be a Mapping"):
+    with pytest.raises(ArgumentTypeError, match="kv_overrides must be a dict"):
         lf.Model.load(random_model_path, kv_overrides=wrong)  # type: ignore[arg-type]
 
 

@@ -44,7 +44,7 @@ def test_a_vocabulary_doesnt_read_the_rest(tiny_model: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [[], 3, "llama.context_length"])
 def test_no_mapping(tiny_model: Path, wrong: object) -> None:
-    with pytest.raises(lf.errors.ArgumentTypeError, match="kv_overrides must be a Mapping"):
+    with pytest.raises(lf.errors.ArgumentTypeError, match="kv_overrides must be a dict"):
         lf.Model.load(tiny_model, kv_overrides=wrong)  # type: ignore[arg-type]
-    with pytest.raises(lf.errors.ArgumentTypeError, match="kv_overrides must be a Mapping"):
+    with pytest.raises(lf.errors.ArgumentTypeError, match="kv_overrides must be a dict"):
         lf.Model.from_metadata({}, lambda *_: 0, kv_overrides=wrong)  # type: ignore[arg-type]

@@ -91,7 +91,7 @@ def test_a_layout_for_some_tensors_only_is_refused(tiny_model: Path, cpu: lf.Dev
 
 
 def test_overrides_of_a_wrong_type(tiny_model: Path) -> None:
-    with pytest.raises(ArgumentTypeError, match="tensor_buft_overrides must be a Mapping, not list"):
+    with pytest.raises(ArgumentTypeError, match="tensor_buft_overrides must be a dict, not list"):
         lf.Model.load(tiny_model, tensor_buft_overrides=["ffn"])  # type: ignore[arg-type]
     with pytest.raises(ArgumentTypeError):
         lf.Model.load(tiny_model, tensor_buft_overrides={3: "CPU"})  # type: ignore[dict-item]

@@ -16,10 +16,21 @@ from llama_ffi.errors import ArgumentTypeError, InvalidArgumentError
 pytestmark = pytest.mark.model
 
 ARRAY = np.ones(3, np.float32)
+TABLE = np.ones((2, 3), np.float32)
+DATES = np.array(["2020-01-01"], "M8[D]")
+HUGE = 10**5000
+"""Python has no text for it: more than 4,300 digits."""
+DEEP: list[Any] = []
+for _ in range(100_000):
+    DEEP = [DEEP]
 
 
 def writer() -> lf.gguf.GgufWriter:
     return lf.gguf.GgufWriter("never written.gguf")
+
+
+def rows() -> lf.Batch:
+    return lf.Batch(4, n_embd=3)
 
 
 def candidates() -> lf.Candidates:
@@ -57,6 +68,29 @@ CALLS: list[tuple[str, Callable[[], Any]]] = [
     ("remove must be", lambda: lf.gguf.edit("a", "b", remove=[[]])),  # type: ignore[list-item]
     ("prompt must be", lambda: lf.score(None, "a b", prompt=3)),  # type: ignore[arg-type]
     ("logits", lambda: lf.Batch(4).add(1, 0, [0], ARRAY)),  # type: ignore[arg-type]
+    (r"logits must be .* array of shape \(2, 3\)", lambda: lf.Batch.from_tokens([5], logits=TABLE)),
+    (r"logits must be .* array of shape \(2, 3\)", lambda: rows().set_embeddings(TABLE[:1], logits=TABLE)),
+    ("logits must be .* list", lambda: lf.Batch.from_tokens([5, 6], logits=[ARRAY, ARRAY])),
+    ("tokens must be integers", lambda: lf.Batch.from_tokens(DATES)),
+    ("keep", lambda: candidates().keep([[1], [1, 2]])),
+    ("2 ids for 3 logits", lambda: lf.Candidates(ARRAY, ids=[1, 2])),
+    ("logits", lambda: lf.Candidates([10**5000])),
+    ("kind must be a str", lambda: lf.testing.random_model(ARRAY)),  # type: ignore[arg-type]
+    ("type of 'a'", lambda: lf.gguf.GgufContext().set("a", 1, ARRAY)),  # type: ignore[arg-type]
+    ("an object of type int too large", lambda: lf.gguf.GgufContext({"a": HUGE})),
+    ("too large for f32", lambda: lf.gguf.GgufContext().set("a", HUGE, "f32")),
+    ("an object of type int too large", lambda: writer().add("a", HUGE)),
+    ("an object of type int too large", lambda: writer().add("a", [1, HUGE])),
+    ("can't be f32", lambda: writer().add("a", HUGE, "f32")),
+    ("no type of metadata", lambda: writer().add("a", 1, ARRAY)),  # type: ignore[arg-type]
+    ("too deep", lambda: writer().add("a", DEEP)),
+    ("only_meta", lambda: lf.gguf.GgufContext().write("a", only_meta=ARRAY)),  # type: ignore[arg-type]
+    ("in one piece", lambda: lf.gguf.GgufContext.from_bytes(memoryview(b"abcd")[::2])),
+    ("path must be a list", lambda: lf.Model.load(memoryview(np.array(3)))),  # type: ignore[arg-type]
+    ("n_gpu_layers", lambda: lf.Model.load(lf.tiny_model_path(), n_gpu_layers=TABLE)),  # type: ignore[arg-type]
+    ("a key of kv_overrides", lambda: lf.Model.load(lf.tiny_model_path(), kv_overrides={1: 1})),  # type: ignore[dict-item]
+    ("isolate is 1e", lambda: lf.Model.load(lf.tiny_model_path(), isolate=1e30)),
+    ("timeout is 1e", lambda: lf.rpc.worker("127.0.0.1:1", timeout=1e30)),
 ]
 
 
@@ -100,3 +134,48 @@ def test_flags_of_calls(tiny_model: Path) -> None:
             ctx.process(batch, encode=ARRAY)  # type: ignore[arg-type]
         with lf.ChatSession(model) as chat, pytest.raises(ArgumentTypeError, match="stream"):
             chat.say("hi", stream=ARRAY)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("argument", ["dry_run", "tensor_types", "kv_overrides", "max_buf_size"])
+def test_arguments_of_quantize(tiny_model: Path, tmp_path: Path, argument: str) -> None:
+    with pytest.raises(ArgumentTypeError, match=argument):
+        lf.quantize(tiny_model, tmp_path / "out.gguf", "copy", **{argument: TABLE})  # type: ignore[arg-type]
+
+
+def test_text_that_has_no_utf8(tiny_model: Path, tmp_path: Path) -> None:
+    """What can't be encoded is refused by name, wherever a program gives a text or a name."""
+    bad = "a\ud800b"
+    with lf.Model.load(tiny_model) as model, model.context(n_ctx=64) as ctx:
+        ctx.decode(lf.Batch.from_tokens([5]))
+        for call in (
+            lambda: lf.StateFile.save(ctx, tmp_path / bad, [5]),
+            lambda: lf.PromptCache.save(ctx, tmp_path / bad, [5]),
+            lambda: model.save_to_file(tmp_path / bad),
+            lambda: lf.gguf.write(tmp_path / bad, {"general.architecture": "llama"}, {}),
+            lambda: lf.log.to_file(tmp_path / bad),
+            lambda: lf.StateStore(tmp_path / bad),
+            lambda: lf.quantize(tiny_model, tmp_path / bad, "copy"),
+            lambda: lf.ImportanceMatrix({}).save(tmp_path / bad),
+        ):
+            with pytest.raises(InvalidArgumentError, match="no file name can have"):
+                call()
+        with pytest.raises(InvalidArgumentError, match="NUL"):
+            lf.StateFile.save(ctx, tmp_path / "a\0b", [5])
+        for method in (lf.Sampler.regex, lf.Sampler.lark, lf.Sampler.grammar):
+            with pytest.raises((InvalidArgumentError, lf.errors.GrammarError), match="surrogate"):
+                method(model.vocab, bad)
+        with pytest.raises(lf.errors.GrammarError, match="root"):
+            lf.Sampler.grammar(model.vocab, 'root ::= "a"', b"\xff")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flags_as_arrays_still_count(tiny_model: Path) -> None:
+    assert lf.Batch.from_tokens([5, 6], logits=np.array([True, False])).outputs == [True, False]
+    with lf.Model.load(tiny_model) as model:
+        assert model.vocab.tokenize("a", as_array=np.True_).dtype == np.int32  # type: ignore[call-overload]
+        with pytest.raises(ArgumentTypeError, match="as_array"):
+            model.vocab.tokenize("a", as_array=ARRAY)  # type: ignore[call-overload]
+        with pytest.raises(ArgumentTypeError, match="messages"):
+            lf.ChatSession(model, messages=3)  # type: ignore[arg-type]
+        with pytest.raises(ArgumentTypeError, match="messages"):
+            lf.chat.apply_template(model, np.array(3))  # type: ignore[arg-type]

@@ -36,6 +36,44 @@ def test_integer_says_why() -> None:
         check.integer("n_ctx", -1, 0, 10, "0 means from the model")
 
 
+def test_numbers_without_text_are_refused_like_others() -> None:
+    """Python turns no integer of more than 4,300 digits into text, and no list in 100,000 lists."""
+    huge = 10**5000
+    with pytest.raises(
+        InvalidArgumentError, match=r"n is an object of type int too large to be shown; it must"
+    ):
+        check.integer("n", huge)
+    with pytest.raises(TokenRangeError, match="token is an object"):
+        check.token(-huge, 10)
+    with pytest.raises(SequenceRangeError, match="seq_id is an object"):
+        check.sequence(huge, 4)
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (huge, deep):
+        with pytest.raises(InvalidArgumentError, match=f"an object of type {type(value).__name__} too large"):
+            check.choice("type", value, {"a": 1})
+
+
+def test_values_in_messages_are_short() -> None:
+    assert check.shown("a") == "'a'"
+    assert len(check.shown("a" * 10**6)) <= 200
+
+
+def test_lists() -> None:
+    assert check.listed("tools", (1, 2), "dicts") == [1, 2]
+    for wrong in ("ab", b"ab", 3, np.array(3), memoryview(np.array(3))):  # the last two say they are iterable
+        with pytest.raises(ArgumentTypeError, match="tools must be a list of dicts"):
+            check.listed("tools", wrong, "dicts")  # type: ignore[arg-type]
+
+
+def test_seconds() -> None:
+    assert check.seconds("timeout", 3) == 3.0
+    for wrong in (-1, 1e30, math.inf):
+        with pytest.raises(InvalidArgumentError, match="timeout"):
+            check.seconds("timeout", wrong)
+
+
 def test_real() -> None:
     assert check.real("temp", np.float32(0.5)) == 0.5
     assert check.real("temp", math.inf, finite=False) == math.inf
