@@ -185,7 +185,10 @@ def _save(path: Path, metadata: Metadata, seed: int, drop: tuple[str, ...]) -> N
 
 def _row(kind: str) -> tuple[str, Row, Metadata]:
     """Return the architecture of a kind, its row, and the metadata that makes it a variant."""
-    check.instance("kind", kind, str)
+    if not isinstance(kind, str):  # may have no hash
+        raise InvalidArgumentError(
+            f"there is no architecture {check.shown(kind)}; testing.kinds() lists them"
+        )
     arch, _, given = VARIANTS.get(kind, (kind, {}, {}))
     if arch in NOT_MADE:
         raise UnsupportedError(f"no model of architecture {arch!r} can be made: {NOT_MADE[arch]}")
@@ -194,7 +197,7 @@ def _row(kind: str) -> tuple[str, Row, Metadata]:
 
         close = difflib.get_close_matches(kind, kinds(), 3)
         hint = f"did you mean {', '.join(close)}?" if close else "testing.kinds() lists what there is"
-        raise InvalidArgumentError(f"there is no architecture {check.shown(kind)}; {hint}")
+        raise InvalidArgumentError(f"there is no architecture {kind!r:.60}; {hint}")
     return arch, ROWS[arch], given
 
 

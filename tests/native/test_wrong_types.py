@@ -75,7 +75,7 @@ CALLS: list[tuple[str, Callable[[], Any]]] = [
     ("keep", lambda: candidates().keep([[1], [1, 2]])),
     ("2 ids for 3 logits", lambda: lf.Candidates(ARRAY, ids=[1, 2])),
     ("logits", lambda: lf.Candidates([10**5000])),
-    ("kind must be a str", lambda: lf.testing.random_model(ARRAY)),  # type: ignore[arg-type]
+    ("there is no architecture", lambda: lf.testing.random_model(ARRAY)),  # type: ignore[arg-type]
     ("type of 'a'", lambda: lf.gguf.GgufContext().set("a", 1, ARRAY)),  # type: ignore[arg-type]
     ("an object of type int too large", lambda: lf.gguf.GgufContext({"a": HUGE})),
     ("too large for f32", lambda: lf.gguf.GgufContext().set("a", HUGE, "f32")),
