@@ -111,7 +111,7 @@ def build(settings: Settings) -> Path:
     try:
         with locked(place / "lock", f"building llama.cpp ({recipe.name})"):
             if not stage.is_complete(final):
-                _build_into(final, place / "work", recipe, defines, code, tools)
+                _build_into(final, place / "work", settings, defines, code, tools)
     except OSError as error:
         raise BuildError(
             f"Building in {place} failed: {error}. LLAMA_FFI_CACHE names another place."
@@ -145,11 +145,12 @@ def build_package(settings: Settings) -> Path | None:
 def _build_into(
     final: Path,
     work: Path,
-    recipe: Recipe,
+    settings: Settings,
     defines: Mapping[str, str],
     code: source.Source,
     tools: toolchain.Toolchain,
 ) -> None:
+    recipe = settings.recipe
     project = work / "project"
     # cmake refuses a build folder whose project moved, and front ends build from temporary copies: so the
     # project is copied to one place. copy2 keeps the times, so that what is built already is up to date.
@@ -158,8 +159,9 @@ def _build_into(
     log = final.parent / "build.log"
     log.unlink(missing_ok=True)
     arguments = {**defines, "LLAMA_FFI_SOURCE_DIR": code.root.as_posix()}
-    cmake.run(project, work / "build", code.root, arguments, recipe.targets, tools, log)
-    built = json.loads((work / "build" / "built-Release.json").read_text(encoding="utf-8"))
+    cmake.run(project, work / "build", code.root, arguments, recipe.targets, tools, log, settings.defines)
+    report = work / "build" / f"built-{defines['CMAKE_BUILD_TYPE']}.json"
+    built = json.loads(report.read_text(encoding="utf-8"))
     stage.remove(work / "staged")
     flags = recorded(defines)
     if recipe.is_plugin:

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,6 +47,13 @@ def causes(log: str) -> list[str]:
         line if len(line) <= _CAUSE_WIDTH else line[: _CAUSE_WIDTH - 1] + "…"
         for line in picked[:_CAUSE_LINES]
     ]
+
+
+def unused(log: str) -> set[str]:
+    """Return the definitions of which cmake says that nothing has read them."""
+    _, _, after = log.rpartition("Manually-specified variables were not used by the project:")
+    listed = re.match(r"(?:\s*\n)?((?:[ \t]+\w+[ \t]*\n)*)", after)
+    return set(listed[1].split()) if listed and after != log else set()
 
 
 class Progress:
@@ -118,8 +125,12 @@ def run(
     targets: tuple[str, ...],
     tools: Toolchain,
     log: Path,
+    users: Collection[str] = (),
 ) -> None:
-    """Configure and build `targets` in the folder `build`; what an earlier, interrupted run left is used."""
+    """Configure and build `targets` in the folder `build`; what an earlier, interrupted run left is used.
+
+    Of `users`, the definitions that the user has written, those that nothing reads are named.
+    """
     progress = Progress()
     environment = {
         **os.environ,
@@ -134,6 +145,17 @@ def run(
     configure += [f"-D{name}={value}" for name, value in sorted(defines.items())]
     progress.say("configuring llama.cpp")
     _run(configure, "Configuring llama.cpp", environment, log, progress)
+    idle = sorted(set(users) & unused(log.read_text(encoding="utf-8", errors="replace")))
+    if idle:
+        progress.say(f"nothing reads the definition of {', '.join(idle)}: is it misspelled?")
     progress.say(f"compiling llama.cpp with {jobs()} jobs (minutes; the result is kept)")
-    compile_ = [tools.cmake, "--build", str(build), "--config", "Release", "--target", *targets]
+    compile_ = [
+        tools.cmake,
+        "--build",
+        str(build),
+        "--config",
+        defines["CMAKE_BUILD_TYPE"],
+        "--target",
+        *targets,
+    ]
     _run(compile_, "Compiling llama.cpp", environment, log, progress)

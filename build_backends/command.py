@@ -36,7 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for which processors of its kind, for example 90a-real;120",
     )
     add_definitions(parser)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="put the result there, not where it is found")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="put the result there, not where it is found: a new folder, or one with an earlier build",
+    )
 
 
 def add_definitions(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +81,8 @@ def run(options: argparse.Namespace) -> Path:
         Settings(options.backend, definitions(options.cmake_arg), options.arch, options.source)
     )
     recipe = settings.recipe
+    if options.out:
+        stage.check_target(options.out.absolute())  # before the minutes that it takes
     result = build.build(settings)
     manifest = json.loads((result / stage.MANIFEST).read_text(encoding="utf-8"))
     tag = manifest["commit"][:9]

@@ -44,9 +44,10 @@ class Recipe:
     ggml's name of a plugin's module, "" for a core. `this_cpu` marks results that only run on a processor
     like the one they were built on; `private_names` puts the commit into the libraries' names, so that
     another ggml in the process is not mistaken for ours. `rpath` is where a plugin's module looks for other
-    packages' libraries. `arch` is the definition that `--arch` sets. `compilers` replace those that cmake
-    would take. `run_time` are the libraries that a user's machine must bring, as file-name patterns;
-    `runtime_packages` are what the distribution's extra "runtime" installs instead.
+    packages' libraries. `arch` is the definition that `--arch` sets, `archs` a pattern for one of its
+    values, `archs_example` how some are written. `compilers` replace those that cmake would take.
+    `run_time` are the libraries that a user's machine must bring, as file-name patterns; `runtime_packages`
+    are what the distribution's extra "runtime" installs instead.
     """
 
     name: str
@@ -56,6 +57,8 @@ class Recipe:
     module: str = ""
     needs: tuple[Need, ...] = ()
     arch: str = ""
+    archs: str = ""
+    archs_example: str = ""
     rpath: tuple[str, ...] = ()
     compilers: Mapping[str, str] = field(default_factory=dict)
     run_time: tuple[str, ...] = ()
@@ -91,6 +94,8 @@ def _cuda(major: int) -> Recipe:
         module="ggml-cuda",
         needs=(toolkits.nvcc(major), toolkits.cublas(major)),
         arch="CMAKE_CUDA_ARCHITECTURES",
+        archs=r"\d{2,3}[af]?(-real|-virtual)?|native|all|all-major",
+        archs_example="90a-real;120",
         rpath=tuple(f"../nvidia/{folder}" for folder in folders),
         run_time=("libcuda.so.1", "libcudart.so.*", "libcublas.so.*", "libcublasLt.so.*"),
         runtime_packages=tuple(
@@ -164,6 +169,8 @@ RECIPES: Mapping[str, Recipe] = {
             module="ggml-sycl",
             needs=(toolkits.ICPX, toolkits.MKL),
             arch="GGML_SYCL_DEVICE_ARCH",
+            archs=r"\w[\w.-]*",
+            archs_example="bmg_g21",
             compilers={"CC": "icx", "CXX": "icpx"},
             run_time=(
                 *("libsycl.so.*", "libmkl_*", "libOpenCL.so.1", "libdnnl.so.*", "libze_loader.so.1"),
@@ -177,6 +184,8 @@ RECIPES: Mapping[str, Recipe] = {
             module="ggml-hip",
             needs=(toolkits.HIPCC, toolkits.HIPBLAS),
             arch="GPU_TARGETS",
+            archs=r"gfx[0-9a-f]+(-[0-9a-f]+)*(-generic)?(:\w+[+-])*",
+            archs_example="gfx1100;gfx90a",
             run_time=("libamdhip64.so.*", "libhipblas.so.*", "librocblas.so.*"),
         ),
         Recipe(

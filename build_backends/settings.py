@@ -19,6 +19,7 @@ from build_backends.needs import Situation
 from build_backends.recipes import Recipe
 
 DEFINE = "cmake.define."
+BUILD_TYPES = ("Release", "RelWithDebInfo", "MinSizeRel", "Debug")
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,16 @@ def checked(settings: Settings) -> Settings:
     if settings.arch and not recipe.arch:
         able = ", ".join(sorted(each.name for each in recipes.RECIPES.values() if each.arch))
         raise BuildError(f"the back end {recipe.name!r} has no architectures to choose, only {able} have")
-    if settings.arch and not re.fullmatch(r"[A-Za-z0-9_.:+;,-]+", settings.arch):
-        raise BuildError(f"{settings.arch!r} is no list of architectures: write them as 90a-real;120")
+    wrong = [
+        each for each in re.split("[;,]", settings.arch) if each and not re.fullmatch(recipe.archs, each)
+    ]
+    if wrong:
+        raise BuildError(
+            f"{wrong[0]!r} is no architecture of {recipe.name}: write them as {recipe.archs_example}"
+        )
+    kind = settings.defines.get("CMAKE_BUILD_TYPE", BUILD_TYPES[0])
+    if kind not in BUILD_TYPES:
+        raise BuildError(f"CMAKE_BUILD_TYPE is {kind!r}: use one of {', '.join(BUILD_TYPES)}")
     return settings
 
 

@@ -11,6 +11,7 @@ import filecmp
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -180,8 +181,37 @@ def _are_equal(staged: Path, target: Path) -> bool:
     return filecmp.cmpfiles(staged, target, files, shallow=False)[0] == files
 
 
+_LIBRARY = re.compile(r".+\.(?:so|dylib|dll|lib|pdb)(?:\.[\d.]+)?")
+
+
+def check_target(target: Path) -> None:
+    """Raise BuildError if something stands at `target` that no build of ours has put there.
+
+    A result takes the place of what is there, as a whole: a user's own files would be gone.
+    """
+    if not os.path.lexists(target):
+        return
+    if not target.is_dir():
+        raise BuildError(f"{target} is no folder, and would be replaced: name a new folder")
+    try:
+        names = sorted(os.listdir(target))
+    except OSError as error:
+        raise BuildError(f"{target} can't be looked into: {error.strerror}") from None
+    ours = {MANIFEST, PROBE, LICENSES}
+    others = [name for name in names if name not in ours and not _LIBRARY.fullmatch(name)]
+    if names and (others or MANIFEST not in names):
+        raise BuildError(
+            f"{target} holds something else than a build ({', '.join((others or names)[:3])}"
+            f"{', …' if len(others or names) > 3 else ''}), and would be replaced: name a new folder"
+        )
+
+
 def publish(staged: Path, target: Path) -> None:
-    """Make `target` a copy of `staged` in one step; a process that has the old files open keeps them."""
+    """Make `target` a copy of `staged` in one step; a process that has the old files open keeps them.
+
+    Raises BuildError if `target` can't be written, or holds anything but an earlier build.
+    """
+    check_target(target)
     if is_complete(target) and _are_equal(staged, target):
         return
     try:

@@ -78,6 +78,9 @@ def test_another_source_is_kept_apart(pinned, tmp_path, little_project, capsys) 
         (["rpc", "--cmake-arg=-GNinja"], "--cmake-arg -GNinja is no definition"),
         (["rpc", "--cmake-arg"], "--cmake-arg wants a definition: NAME=VALUE"),
         (["rpc", "--arch", "90"], "the back end 'rpc' has no architectures to choose"),
+        (["cuda13", "--arch", "banana"], "'banana' is no architecture of cuda13: write them as 90a-real;120"),
+        (["hip", "--arch", "gfx1100;90"], "'90' is no architecture of hip: write them as gfx1100;gfx90a"),
+        (["rpc", "-D", "CMAKE_BUILD_TYPE=Fast"], "CMAKE_BUILD_TYPE is 'Fast': use one of Release, RelWith"),
         (["rpc", "--source", "nowhere"], "nowhere is not a llama.cpp tree: CMakeLists.txt is missing there"),
     ],
 )

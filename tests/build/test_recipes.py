@@ -131,18 +131,19 @@ def test_sycl_is_compiled_by_intels_compilers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "define"),
+    ("name", "define", "arch"),
     [
-        ("cuda12", "CMAKE_CUDA_ARCHITECTURES"),
-        ("cuda13", "CMAKE_CUDA_ARCHITECTURES"),
-        ("hip", "GPU_TARGETS"),
-        ("sycl", "GGML_SYCL_DEVICE_ARCH"),
+        ("cuda12", "CMAKE_CUDA_ARCHITECTURES", "90a-real,120"),
+        ("cuda13", "CMAKE_CUDA_ARCHITECTURES", "90a-real,120"),
+        ("cuda13", "CMAKE_CUDA_ARCHITECTURES", "all-major"),
+        ("hip", "GPU_TARGETS", "gfx1100,gfx90a:xnack+,gfx11-generic,gfx9-4-generic"),
+        ("sycl", "GGML_SYCL_DEVICE_ARCH", "bmg_g21"),
     ],
 )
-def test_architectures(name, define) -> None:
-    settings = parse_settings({"backend": name, "arch": "90a-real,120"})
+def test_architectures(name, define, arch) -> None:
+    settings = parse_settings({"backend": name, "arch": arch})
     defines = build.all_defines(settings.recipe, CODE, settings.defines, settings.arch)
-    assert defines[define] == "90a-real;120"
+    assert defines[define] == arch.replace(",", ";")
     assert define not in build.all_defines(settings.recipe, CODE, {})
     own = build.all_defines(settings.recipe, CODE, {define: "mine"}, settings.arch)
     assert own[define] == "mine"
@@ -153,7 +154,7 @@ def test_architectures_that_make_no_sense() -> None:
         BuildError, match="'vulkan' has no architectures to choose, only cuda12, cuda13, hip, sycl"
     ):
         parse_settings({"backend": "vulkan", "arch": "90"})
-    with pytest.raises(BuildError, match="'a b' is no list of architectures"):
+    with pytest.raises(BuildError, match="'a b' is no architecture of cuda13: write them as 90a-real;120"):
         checked(Settings("cuda13", arch="a b"))
 
 

@@ -140,7 +140,7 @@ def test_a_shifted_field_is_refused_and_nothing_is_kept(source: Path, tmp_path: 
     [
         (["--include", "nowhere"], "is not a folder"),
         (["--include", "docs"], "no llama.h"),
-        (["--include", "docs", "--name", "../x"], "no llama.h"),
+        (["--include", "docs", "--name", "docs/not-there"], "no llama.h"),
         (["--include", "docs", "--name", "a b"], "is no name"),
         (["--include", "docs", "--lib", "nowhere.so"], "doesn't exist"),
     ],
