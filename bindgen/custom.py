@@ -56,7 +56,12 @@ def load_custom(includes: Sequence[Path], headers: Sequence[str] = ()) -> tuple[
     missing = [name for name in headers if name not in found]
     if missing or not found:
         places = ", ".join(str(folder) for folder in folders)
-        raise BindgenError(f"no {' and no '.join(missing or wanted)} in {places}")
+        if headers:
+            raise BindgenError(f"no {' and no '.join(missing)} in {places}")
+        raise BindgenError(
+            f"no llama.h and no other header of llama.cpp in {places}; they are in the folders include and "
+            f"ggml/include of its source: --include DIR --include DIR"
+        )
     root = Path(os.path.commonpath([*folders, *(path.parent for path in found.values())]))
     config = Config(
         headers=tuple(

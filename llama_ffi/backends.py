@@ -146,7 +146,7 @@ class Device(_Lasting):
         pointer = active.lib.ggml_backend_dev_by_name(text_.encode_c(name, "name"))
         if pointer == active.NULL:
             known = ", ".join(device.name for device in devices())
-            raise BackendError(f"no device named {name!r}; there are: {known}{_unused(active)}")
+            raise BackendError(f"no device named {name!r}; there are: {known}{_why_not(name)}")
         return cls(pointer)
 
     @property
@@ -308,7 +308,7 @@ class Backend(_Lasting):
         pointer = active.lib.ggml_backend_reg_by_name(text_.encode_c(name, "name"))
         if pointer == active.NULL:
             known = ", ".join(available_backends())
-            raise BackendError(f"no back end named {name!r}; there are: {known}{_unused(active)}")
+            raise BackendError(f"no back end named {name!r}; there are: {known}{_why_not(name)}")
         return cls(pointer)
 
     @property
@@ -370,11 +370,11 @@ class Backend(_Lasting):
         return None if address == self._ffi.NULL else address
 
 
-def _unused(active: Any) -> str:
-    """Return which back ends are installed and couldn't be loaded, for an error about a missing name."""
-    unused = [each for each in active.info.modules if each.cure and not each.registry]
-    said = "; ".join(f"{each.module.name}: {back_ends.describe(each)}" for each in unused)
-    return f". Not loaded are {said}" if said else ""
+def _why_not(name: str) -> str:
+    """Return what may be why there is no device or back end of that name, for the end of an error."""
+    info = binding.active().info
+    loaded = {backend.name: len(backend.devices) for backend in Backend.all()}
+    return back_ends.about_missing(name, loaded, info.modules, info.found_via)
 
 
 def devices() -> list[Device]:

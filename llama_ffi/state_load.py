@@ -71,8 +71,13 @@ def opened(source: Source) -> Iterator[Opened]:
             file.seek(offset)
             return file.read(length)
 
-        header, tokens, begin, stored = state_header.decode(read, size)
-        yield Opened(file, path, header, tokens, begin, stored, size)
+        try:
+            header, tokens, begin, stored = state_header.decode(read, size)
+            yield Opened(file, path, header, tokens, begin, stored, size)
+        except StateDamagedError as error:
+            if not path:
+                raise
+            raise StateDamagedError(f"{os.fspath(path)}: {error}", code=error.code, log=error.log) from error
 
 
 @contextlib.contextmanager

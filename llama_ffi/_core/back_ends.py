@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -159,7 +159,7 @@ def load_all(ffi: Any, lib: Any, guard: Guard | None, opened: Opened) -> tuple[O
                 done[module.name] = module.path
     _load_cpu(loader, [module for module in found if module.name == CPU])
     if wanted is not None:
-        _check(loader, wanted)
+        _check(loader, wanted, found)
     for outcome in loader.outcomes:
         if outcome.cure and not outcome.registry:
             logs.warn(f"the back end {outcome.module.name} is not used: {describe(outcome)}")
@@ -194,7 +194,7 @@ def _load_cpu(loader: _Loader, variants: Sequence[Module]) -> None:
         raise LibraryLoadError(f"{folder} has no CPU back end that can be used{reason}")
 
 
-def _check(loader: _Loader, wanted: Sequence[str]) -> None:
+def _check(loader: _Loader, wanted: Sequence[str], found: Sequence[Module]) -> None:
     """Raise if a back end that was asked for isn't there, or has nothing to compute on."""
     registered = loader.names()
     for name in wanted:
@@ -212,17 +212,42 @@ def _check(loader: _Loader, wanted: Sequence[str]) -> None:
         if tried:
             reasons = "; ".join(describe(outcome) for outcome in tried)
             raise BackendLoadError(f"{modules.VARIABLE} names {name!r}, which can't be used: {reasons}")
+        installed = {module.name for module in found} | registered
         raise BackendLoadError(
             f"{modules.VARIABLE} names {name!r}, which isn't installed; there are: "
-            f"{', '.join(sorted(registered))}. {how_to_install(name, loader._opened.set.found_via)}"
+            f"{', '.join(sorted(installed))}. {how_to_get(name, loader._opened.set.found_via)}"
         )
 
 
-def how_to_install(name: str, found_via: str = "bundled") -> str:
-    """Return how to get the back end ``name``."""
+def how_to_get(name: str, found_via: str) -> str:
+    """Return how to get the back end ``name`` for a library that was found so."""
     if found_via != "bundled":
         return f"Next to a library of your own ({found_via}) only modules of its folder are taken"
-    return f'Install it (`pip install "llama-ffi[{name}]"`), or build it here: `llama-ffi build {name}`'
+    from .._lib import cures
+
+    return cures.how_to_get(name)
+
+
+def about_missing(name: str, loaded: Mapping[str, int], outcomes: Sequence[Outcome], found_via: str) -> str:
+    """Return what may be why there is no device or back end ``name``, for an error; "" if nothing is known.
+
+    ``loaded``: how many devices each loaded back end has, by its name.
+    """
+    from .._lib import cures
+
+    back_end = cures.back_end_of(name)
+    devices = {cures.OTHER_NAMES.get(each.lower(), each.lower()): count for each, count in loaded.items()}
+    said = [
+        f"The back end {each.module.name} is not loaded: {describe(each)}"
+        for each in outcomes
+        if each.cure and not each.registry and each.module.name != CPU
+    ]
+    if back_end in devices:
+        if devices[back_end] == 0:
+            said.append(f"The back end {back_end} finds no device. {without_device(back_end)}")
+    elif back_end is not None and all(each.module.name != back_end for each in outcomes):
+        said.append(f"The back end {back_end} isn't installed. {how_to_get(back_end, found_via)}")
+    return "".join(f". {text.rstrip('. ')}" for text in said)
 
 
 def _refusal(lines: Sequence[str]) -> str:

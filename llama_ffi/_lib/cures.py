@@ -57,7 +57,7 @@ SOURCES: tuple[tuple[str, Source], ...] = (
 
 NO_DEVICE = {
     "vulkan": (
-        "install a Vulkan driver: `apt install mesa-vulkan-drivers` (Debian, Ubuntu), `dnf install "
+        "Install a Vulkan driver: `apt install mesa-vulkan-drivers` (Debian, Ubuntu), `dnf install "
         "mesa-vulkan-drivers` (Fedora), or the maker's own; one that computes on the processor is taken only "
         "with GGML_VK_VISIBLE_DEVICES=0"
     ),
@@ -66,9 +66,22 @@ NO_DEVICE = {
     "hip": "`rocminfo` shows what the driver sees; HIP_VISIBLE_DEVICES may hide it; the user must be in the "
     "groups render and video",
     "sycl": "`sycl-ls` shows what the driver sees; the user must be in the group render",
-    "opencl": "install an OpenCL driver; `clinfo` shows what there is",
+    "opencl": "Install an OpenCL driver; `clinfo` shows what there is",
 }
 """What to do if a back end is loaded and finds no device."""
+
+PLUGINS = {
+    "vulkan": ("vulkan",),
+    "cuda": ("cuda13", "cuda12"),
+    "hip": ("hip",),
+    "sycl": ("sycl",),
+    "opencl": ("opencl",),
+    "blas": ("openblas",),
+}
+"""Back end → the distributions that bring it, llama-ffi-NAME; what each one is built by as well."""
+
+OTHER_NAMES = {"rocm": "hip", "amd": "hip", "nvidia": "cuda", "gpuopencl": "opencl", "mtl": "metal"}
+"""How people, and llama.cpp's devices, call back ends besides."""
 
 _MISSING = re.compile(r"([\w.+-]+\.(?:so[\w.]*|dll|dylib)): cannot open shared object file")
 
@@ -97,6 +110,30 @@ def cure(path: Path, words: str) -> str:
     if name is not None:
         return "the file is missing: install it again"
     return ""
+
+
+def back_end_of(name: str) -> str | None:
+    """Return the back end that ``name`` is, or whose device it would be ("CUDA0"); None if unknown."""
+    word = name.rstrip("0123456789").lower()
+    word = OTHER_NAMES.get(word, word)
+    return word if word in PLUGINS or word == "metal" else None
+
+
+def how_to_get(name: str) -> str:
+    """Return how to get the back end ``name``, or which ones there are if none is called so."""
+    word = OTHER_NAMES.get(name, name)
+    labels = PLUGINS.get(word) or next(((word,) for each in PLUGINS.values() if word in each), ())
+    if labels:
+        ways = " or ".join(f'`pip install "llama-ffi[{label}]"`' for label in labels)
+        return f"Install it ({ways}), or build it here: `llama-ffi build {labels[0]}`"
+    if word == "metal":
+        return "Metal is there on Macs, in the library itself"
+    from difflib import get_close_matches
+
+    known = ["cpu", "rpc", *PLUGINS, *(label for labels in PLUGINS.values() for label in labels)]
+    near = get_close_matches(word, known, 1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    return f"No back end is called so; those of llama_ffi are cpu, rpc, {', '.join(PLUGINS)}{meant}"
 
 
 def explain(path: Path, error: OSError) -> str:

@@ -20,6 +20,7 @@ ORDER = ("ggml-base", "ggml-cpu", "ggml-rpc", "ggml", "llama", "mtmd")
 """Our libraries, dependencies first."""
 
 REQUIRED = ("ggml-base", "ggml", "llama")
+_WANTED = "name a libllama that has ggml's libraries beside it, or the folder of them all"
 _SUFFIXES = {"darwin": (".dylib",), "win32": (".dll",)}.get(sys.platform, (".so",))
 
 
@@ -64,7 +65,7 @@ def at(place: Path, found_via: str) -> LibrarySet:
     elif os.path.isdir(place):
         folder, chosen = place, None
     else:
-        raise LibraryNotFoundError(f"{found_via} names {place}, which doesn't exist")
+        raise LibraryNotFoundError(f"{found_via} names {place}, which doesn't exist; {_WANTED}")
     manifest = _manifest(folder)
     if manifest is not None and (chosen is None or chosen.name == manifest["libraries"].get("llama")):
         files = {key: folder / name for key, name in manifest["libraries"].items()}
@@ -74,11 +75,12 @@ def at(place: Path, found_via: str) -> LibrarySet:
         files = _by_name(folder)
         if chosen is not None:
             files["llama"] = chosen
-    missing = [
-        str(files.get(key, folder / f"<lib{key}>")) for key in REQUIRED if not _is_file(files.get(key))
-    ]
+    missing = [key for key in REQUIRED if not _is_file(files.get(key))]
     if missing:
-        raise LibraryLoadError(f"{found_via} names {place}, but there is no {' and no '.join(missing)}")
+        names = [files[key].name if key in files else f"lib{key}{_SUFFIXES[0]}" for key in missing]
+        raise LibraryLoadError(
+            f"{found_via} names {place}, but there is no {' and no '.join(names)} in {folder}; {_WANTED}"
+        )
     return LibrarySet(folder, files, found_via, manifest, modules)
 
 

@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .text import one_line
 
@@ -36,6 +36,9 @@ COMMANDS = {
     "info": "show the library that is used, its devices, and a model's metadata",
 }
 
+TAKE_TEXT = ("generate", "tokenize", "perplexity")
+"""commands whose argument is one text, which people type without quotes"""
+
 FAILED = 1
 USAGE = 2
 INTERRUPTED = 128 + 2  # SIGINT, as a shell counts it
@@ -48,6 +51,24 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"{self.prog}: error: {one_line(message)} (see `{self.prog} --help`)\n")
 
+    def parse_args(self, argv: Any = None, namespace: Any = None) -> Any:
+        """Parse; what isn't understood is an error of the command that was given, not of the whole."""
+        args, rest = self.parse_known_args(argv, namespace)
+        if rest:
+            parser: Parser = getattr(args, "parser", self)
+            parser.error(f"unrecognized arguments: {' '.join(rest)}{parser.meant(rest)}")
+        return args
+
+    def meant(self, rest: Sequence[str]) -> str:
+        """Return what may help with arguments that aren't understood."""
+        option = next((each for each in rest if each.startswith("-")), None)
+        if option is None:
+            return "; a text of several words takes quotes" if self.get_default("takes_text") else ""
+        from difflib import get_close_matches
+
+        near = get_close_matches(option.partition("=")[0], list(self._option_string_actions), 1, 0.65)
+        return f"; did you mean {near[0]}?" if near else ""
+
 
 def build_parser(argv: Sequence[str]) -> Parser:
     """Return the parser; only commands that occur in `argv` get their arguments."""
@@ -59,7 +80,7 @@ def build_parser(argv: Sequence[str]) -> Parser:
         if name in argv:
             module = importlib.import_module(f".{name.replace('-', '_')}", __name__)
             module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            command.set_defaults(run=module.run, parser=command, takes_text=name in TAKE_TEXT)
     return parser
 
 
@@ -129,6 +150,8 @@ def report(error: Exception) -> None:
 
     if isinstance(error, (LlamaError, OSError)):
         message = str(error) or type(error).__name__
+        if not isinstance(error, LlamaError) and error.filename is not None and error.strerror:
+            message = f"{os.fsdecode(error.filename)}: {error.strerror}"  # without "[Errno 2]" and quotes
     else:
         message = f"internal error: {type(error).__name__}: {error} (LLAMA_FFI_TRACEBACK=1 shows where)"
     if os.environ.get("LLAMA_FFI_TRACEBACK", "0") not in ("", "0"):

@@ -6,6 +6,8 @@ import argparse
 import os
 import sys
 
+from .text import read_file
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = parser.add_mutually_exclusive_group(required=True)
@@ -35,8 +37,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.file == "-":
         text = sys.stdin.buffer.read()
     else:
-        with open(args.file, "rb") as file:
-            text = file.read()
+        text = read_file(args.file)
     found = llama_ffi.perplexity(
         args.model,
         text,

@@ -48,23 +48,31 @@ def open_model(args: argparse.Namespace, *, isolate: bool = False) -> Any:
     options: dict[str, Any] = {"n_gpu_layers": args.n_gpu_layers}
     if args.n_gpu_layers == "auto" and args.ctx_size > 0:
         options["fit_context"] = {"n_ctx": args.ctx_size}
-    devices = _listed(args.device)
+    devices = _listed("--device", args.device)
     if devices is not None:
         options["devices"] = [] if devices in (["none"], ["CPU"], ["cpu"]) else devices
-    workers = _listed(args.rpc)
+    workers = _listed("--rpc", args.rpc)
     if workers is not None:
         options |= {"rpc": workers, "isolate": isolate}
     return llama_ffi.Model.load(path, **options)
 
 
 def _layers(text: str) -> int | str:
-    return text if text == "auto" else int(text)
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto") from None
 
 
-def _listed(given: list[str] | None) -> list[str] | None:
+def _listed(option: str, given: list[str] | None) -> list[str] | None:
     if given is None:
         return None
-    return [name.strip() for text in given for name in text.split(",") if name.strip()]
+    names = [name.strip() for text in given for name in text.split(",") if name.strip()]
+    if not names:  # a variable of the shell that isn't set, most likely
+        from llama_ffi.errors import InvalidArgumentError
+
+        raise InvalidArgumentError(f"{option} names nothing: {given[0]!r}")
+    return names
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     def add(name: str, summary: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         action = actions.add_parser(name, help=summary, description=summary.capitalize() + ".")
-        action.set_defaults(action_run=run)
+        action.set_defaults(action_run=run, parser=action)
         return action
 
     def stored(action: argparse.ArgumentParser) -> None:

@@ -35,6 +35,19 @@ def size(n_bytes: int) -> str:
     return f"{value:.1f} TiB"
 
 
+def read_file(path: str) -> bytes:
+    """Return what is in a file that should hold a text; raise if it holds a model."""
+    with open(path, "rb") as file:
+        data = file.read()
+    if data.startswith(b"GGUF"):
+        from llama_ffi.errors import InvalidArgumentError
+
+        raise InvalidArgumentError(
+            f"{path}: is a model (GGUF), where a text is wanted; a model goes to --model"
+        )
+    return data
+
+
 def utf8(text: str, what: str) -> str:
     """Return what an argument's bytes are in UTF-8, whatever the locale; raise unless they are."""
     try:

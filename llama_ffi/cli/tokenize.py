@@ -7,7 +7,7 @@ import os
 import sys
 
 from .sampling import add_model
-from .text import printable
+from .text import printable, read_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,8 +51,7 @@ def run(args: argparse.Namespace) -> int:
 def read(args: argparse.Namespace) -> bytes:
     """Return the text as bytes: what comes from outside may be no UTF-8."""
     if args.file is not None:
-        with open(args.file, "rb") as file:
-            return file.read()
+        return read_file(args.file)
     given: str | None = args.text if args.text is not None else args.prompt
     return sys.stdin.buffer.read() if given is None else os.fsencode(given)
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from build_backends.recipes import RECIPES
+from llama_ffi._lib import cures
+
 from .plugins import Site, commit, compile_module, fill, tag
 
 pytestmark = pytest.mark.native
@@ -69,8 +72,16 @@ def test_a_named_back_end_is_used_alone(site: Site, fake_gpu: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        ("cuda", ["'cuda'", "isn't installed", "cpu", 'pip install "llama-ffi[cuda]"']),
-        ("vulkan,nonsense", ["'nonsense'", "isn't installed"]),
+        (
+            "cuda",
+            ["'cuda'", "isn't installed", "there are: cpu, rpc, vulkan.", '"llama-ffi[cuda13]"', "[cuda12]"],
+        ),
+        ("openblas", ['Install it (`pip install "llama-ffi[openblas]"`), or', "`llama-ffi build openblas`"]),
+        (
+            "vulkan,nonsense",
+            ["'nonsense'", "isn't installed", "No back end is called so; those of llama_ffi"],
+        ),
+        ("vulcan", ["did you mean 'vulkan'?"]),
     ],
 )
 def test_a_named_back_end_that_is_not_there(site: Site, fake_gpu: Path, value: str, says: list[str]) -> None:
@@ -87,6 +98,40 @@ def test_a_named_back_end_without_a_device(site: Site, fake_gpu: Path) -> None:
     done = site.python("lf.devices()", FAKE_DEVICES="0", LLAMA_FFI_BACKEND="vulkan")
     assert done.returncode == 1
     assert "found no device" in done.stderr and "mesa-vulkan-drivers" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Vulkan0", "The back end vulkan finds no device. Install a Vulkan driver: "),
+        ("CUDA0", 'The back end cuda isn\'t installed. Install it (`pip install "llama-ffi[cuda13]"`'),
+        ("ROCm1", "or build it here: `llama-ffi build hip`"),
+        ("CPU7", "there are: CPU"),
+    ],
+)
+def test_a_device_that_is_not_there(site: Site, fake_gpu: Path, name: str, says: str) -> None:
+    site.install("vulkan", fake_gpu)
+    done = site.python(f"lf.Device.find({name!r})", FAKE_DEVICES="0")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"llama_ffi.errors.BackendError: no device named {name!r}; there are: CPU"), last
+    assert says in last
+    if name == "CPU7":
+        assert last.endswith("there are: CPU")
+        last = site.python("lf.Backend.find('cuda')").stderr.splitlines()[-1]
+        assert "no back end named 'cuda'; there are:" in last and "llama-ffi build cuda13" in last
+
+
+def test_one_device_too_far(site: Site, fake_gpu: Path) -> None:
+    site.install("vulkan", fake_gpu)
+    last = site.python("lf.Device.find('FAKE9')").stderr.splitlines()[-1]
+    assert last.endswith("no device named 'FAKE9'; there are: CPU, FAKE0"), last
+
+
+def test_what_is_told_to_install_exists() -> None:
+    labels = {label for labels in cures.PLUGINS.values() for label in labels}
+    assert labels == {name for name, recipe in RECIPES.items() if recipe.is_plugin} - {"rpc"}
+    for back_end, (label, *_) in cures.PLUGINS.items():
+        assert RECIPES[label].module == f"ggml-{back_end}"
 
 
 def test_another_commit_is_refused_with_both_commits(site: Site, fake_gpu: Path) -> None:

@@ -110,6 +110,27 @@ def test_numbers_out_of_range(fails: Fails, options: list[str], said: str) -> No
     assert said in fails("generate", "Once", *options)
 
 
+@pytest.mark.parametrize("option", ["--device", "--rpc"])
+def test_a_variable_that_is_not_set(fails: Fails, option: str) -> None:
+    assert fails("generate", "Once", option, "").endswith(f"{option} names nothing: ''")
+    assert fails("generate", "Once", option, " ,").endswith(f"{option} names nothing: ' ,'")
+
+
+def test_other_files_than_the_right_ones(fails: Fails, tmp_path: Path, tiny_model: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("hi\n")
+    assert fails("perplexity", str(tiny_model)).startswith(
+        f"llama-ffi: error: {tiny_model}: is a model (GGUF)"
+    )
+    assert "is a model (GGUF)" in fails("tokenize", "-f", str(tiny_model))
+    assert (
+        fails("tokenize", "-f", "no such file") == "llama-ffi: error: no such file: No such file or directory"
+    )
+    assert fails("tokenize", "-f", str(tmp_path)).endswith(f"{tmp_path}: Is a directory")
+    for action in ("show", "verify"):
+        assert fails("state", action, str(text)).startswith(f"llama-ffi: error: {text}: not a state file")
+
+
 def test_a_prompt_longer_than_the_context(fails: Fails) -> None:
     line = fails("generate", "word " * 600, "-c", "256")
     assert "256" in line

@@ -52,7 +52,24 @@ def test_help_of_a_command(llama: Run, command: str) -> None:
         (["generate", "--temp", "hot"], "invalid float value: 'hot'"),
         (["generate", "-n", "1.5"], "invalid int value: '1.5'"),
         (["generate", "one", "-p", "two"], "not allowed with"),
-        (["info", "a", "b"], "unrecognized arguments: b"),
+        (
+            ["generate", "Once", "upon"],
+            "upon; a text of several words takes quotes (see `llama-ffi generate --help`)",
+        ),
+        (
+            ["generate", "--temprature=1"],
+            "--temprature=1; did you mean --temp? (see `llama-ffi generate --help`)",
+        ),
+        (["generate", "--nothing-like-it"], "--nothing-like-it (see `llama-ffi generate --help`)"),
+        (
+            ["generate", "--n-gpu-layers", "many"],
+            "argument --n-gpu-layers: 'many' is neither a number nor auto",
+        ),
+        (
+            ["state", "list", "-s", "x", "--ownr", "me"],
+            "did you mean --owner? (see `llama-ffi state list --help`)",
+        ),
+        (["info", "a", "b"], "unrecognized arguments: b (see `llama-ffi info --help`)"),
         (["generate", "--\nloud"], "--; loud"),
     ],
 )
