@@ -170,7 +170,7 @@ def describe(outcome: Outcome) -> str:
     """Return why a module isn't loaded, with its file and what to do."""
     path, problem = str(outcome.module.path), outcome.problem
     said = problem if problem.startswith(path) else f"{path}: {problem}"
-    return f"{said}. {outcome.cure}" if outcome.cure else said
+    return f"{said}. {outcome.cure[:1].upper()}{outcome.cure[1:]}" if outcome.cure else said
 
 
 def _load_cpu(loader: _Loader, variants: Sequence[Module]) -> None:

@@ -108,7 +108,7 @@ class Functions:
             return False
 
     def _find(self, name: str) -> Any:
-        if name not in self._home:
+        if name not in self._home and name not in self._unavailable:
             return self._constant(name)
         key = self.where(name)
         if key is not None:
@@ -128,6 +128,8 @@ class Functions:
             return getattr(self._opened.get("llama"), name)
         except AttributeError:
             pass
+        except self._ffi.error:  # declared, and neither a constant nor known to the manifest
+            raise MissingFunctionError(self._not_there(name)) from None
         from .._abi import manifest as pinned
 
         if name in pinned.FUNCTIONS:
@@ -144,7 +146,7 @@ class Functions:
 def table(functions: Functions) -> dict[str, str]:
     """Return, for every bound function, the file name of its library, or why it can't be called."""
     opened, result = functions._opened, {}
-    for name in sorted(functions._home):
+    for name in sorted({*functions._home, *functions._unavailable}):
         key = functions.where(name)
         if key is not None:
             result[name] = opened.set.files[key].name

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
+
+from .text import one_line
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +57,26 @@ def open_model(args: argparse.Namespace, *, isolate: bool = False) -> Any:
     workers = _listed("--rpc", args.rpc)
     if workers is not None:
         options |= {"rpc": workers, "isolate": isolate}
-    return llama_ffi.Model.load(path, **options)
+    model = llama_ffi.Model.load(path, **options)
+    if devices is None:
+        _tell_what_is_idle()
+    return model
+
+
+def _tell_what_is_idle() -> None:
+    """Say on stderr which installed plugin does nothing: who installs one for his GPU wants to know."""
+    from llama_ffi import backend_modules
+    from llama_ffi.backend_files import no_device
+
+    for module in backend_modules():
+        cure, problem = module.cure, module.problem.removeprefix(f"{module.path}: ")
+        if module.loaded and not module.devices:
+            cure, problem = no_device(module.name), "it finds no device"
+        if cure and sys.stderr is not None:
+            words = one_line(
+                f"the back end {module.name} isn't used: {problem}. {cure[:1].upper()}{cure[1:]}"
+            )
+            print(f"llama-ffi: note: {words}", file=sys.stderr)
 
 
 def _layers(text: str) -> int | str:

@@ -106,3 +106,18 @@ def test_a_gpu_that_nothing_uses(tmp_path: Path) -> None:
         )
         [found] = _hardware(str(tmp_path))
         assert f"driver {driver[:6]}" in found.text and f"llama-ffi[{extra}]" in found.cure
+
+
+def test_the_command_says_which_plugin_does_nothing(site: Site, fake_gpu: Path, tmp_path: Path) -> None:
+    site.install("cuda13", compile_needing(tmp_path / "module.so", "libcuda.so.1"), backend="cuda")
+    site.install("vulkan", fake_gpu)
+    words = ["-m", "llama_ffi", "generate", "Once", "-n", "2", "-t", "1"]
+    done = site.run(*words, FAKE_DEVICES="0")
+    assert done.returncode == 0 and done.stdout.startswith("Once")
+    first, second = done.stderr.splitlines()
+    assert first.startswith("llama-ffi: note: the back end cuda isn't used: libcuda.so.1: cannot open shared")
+    assert "The NVIDIA driver is missing: `apt install nvidia-driver`" in first
+    assert second.startswith("llama-ffi: note: the back end vulkan isn't used: it finds no device. Install a")
+    # who says what he wants isn't told
+    for quiet in (site.run(*words, "--device", "CPU"), site.run(*words, LLAMA_FFI_BACKEND="cpu")):
+        assert (quiet.returncode, quiet.stderr) == (0, "")
