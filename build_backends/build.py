@@ -101,9 +101,10 @@ def build(settings: Settings) -> Path:
     if not recipe.targets:
         raise BuildError(f"the back end {recipe.name!r} has nothing to build")
     tools = toolchain.find_toolchain()
-    found = needs.check(recipe.name, recipe.needs, needs.Situation(settings.defines, tools.compilers))
-    if recipe.compilers:
-        tools = toolchain.find_toolchain(recipe.compilers)
+    found = needs.check(recipe.name, recipe.needs_on(), needs.Situation(settings.defines, tools.compilers))
+    compilers = recipe.compilers_on()
+    if compilers:
+        tools = toolchain.find_toolchain(compilers)
     code = source.provide(settings.source)
     defines = all_defines(recipe, code, settings.defines, settings.arch)
     place = cache_folder() / "build" / f"{recipe.name}-{work_key(recipe, defines, code, tools, found)}"

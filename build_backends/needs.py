@@ -156,7 +156,8 @@ def header(
         prefixes += os.environ.get("CMAKE_PREFIX_PATH", "").split(os.pathsep)
         includes = [situation.defines[key] for key in include_defines if key in situation.defines]
         includes += [str(Path(prefix) / "include") for prefix in prefixes if prefix]
-        includes += [str(root / "include") for root in _roots(variables, folders)]
+        brews = ("/opt/homebrew", "/opt/local") if sys.platform == "darwin" else ()  # cmake looks there, too
+        includes += [str(root / "include") for root in _roots(variables, (*folders, *brews))]
         compiler = situation.compilers.get("CXX")
         if compiler is None:  # Visual Studio, which only cmake finds
             return next((place for place in includes if (Path(place) / name).is_file()), None)
@@ -175,6 +176,27 @@ def header(
             marks = re.findall(rb'^# 1 "([^"]*)"', done.stdout, re.MULTILINE)
         paths = [mark.decode(errors="replace") for mark in marks]
         return next((path for path in paths if path.replace("\\", "/").endswith(name)), name)
+
+    return find
+
+
+def accepts(*flags: str) -> Callable[[Situation], str | None]:
+    """Look whether the compiler takes `flags`."""
+
+    def find(situation: Situation) -> str | None:
+        compiler = situation.compilers.get("CXX")
+        if compiler is None:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "look.cpp"
+            source.write_text("int look;\n", encoding="utf-8")
+            command = compiler.split() if not shutil.which(compiler) else [compiler]
+            command += [*flags, "-c", str(source), "-o", str(Path(folder) / "look.o")]
+            try:
+                done = subprocess.run(command, capture_output=True, timeout=120)
+            except (OSError, subprocess.TimeoutExpired):
+                return None
+        return f"{compiler} takes {' '.join(flags)}" if done.returncode == 0 else None
 
     return find
 

@@ -7,6 +7,7 @@ run time next to a core of the same commit, whichever recipe that came from. `no
 from __future__ import annotations
 
 import sys
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -37,23 +38,33 @@ _RPC: Mapping[str, str] = {"GGML_RPC": "ON", "GGML_RPC_RDMA": "OFF"}
 
 
 @dataclass(frozen=True)
+class Special:
+    """What a recipe has more on one platform, or otherwise."""
+
+    defines: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[Need, ...] = ()
+    compilers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How one back end is built.
 
-    `defines` go to cmake on top of `COMMON`, those of `defines_on` on one `sys.platform` only. `module` is
-    ggml's name of a plugin's module, "" for a core. `this_cpu` marks results that only run on a processor
-    like the one they were built on; `private_names` puts the commit into the libraries' names, so that
-    another ggml in the process is not mistaken for ours. `rpath` is where a plugin's module looks for other
-    packages' libraries. `arch` is the definition that `--arch` sets, `archs` a pattern for one of its
-    values, `archs_example` how some are written. `compilers` replace those that cmake would take.
-    `run_time` are the libraries that a user's machine must bring, as file-name patterns; `runtime_packages`
-    are what the distribution's extra "runtime" installs instead.
+    `defines` go to cmake on top of `COMMON`. `on` has what is special on a platform, by its name (see
+    `this_platform`) or the part of it before the dash. `module` is ggml's name of a plugin's module, "" for
+    a core. `this_cpu` marks results that only run on a processor like the one they were built on;
+    `private_names` puts the commit into the libraries' names, so that another ggml in the process is not
+    mistaken for ours. `rpath` is where a plugin's module looks for other packages' libraries. `arch` is the
+    definition that `--arch` sets, `archs` a pattern for one of its values, `archs_example` how some are
+    written. `compilers` replace those that cmake would take. `run_time` are the libraries that a user's
+    machine must bring, as file-name patterns; `runtime_packages` are what the distribution's extra "runtime"
+    installs instead.
     """
 
     name: str
     summary: str
     defines: Mapping[str, str] = field(default_factory=dict)
-    defines_on: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    on: Mapping[str, Special] = field(default_factory=dict)
     module: str = ""
     needs: tuple[Need, ...] = ()
     arch: str = ""
@@ -80,7 +91,31 @@ class Recipe:
 
     def definitions(self, platform: str | None = None) -> dict[str, str]:
         """Return its own cmake definitions on `platform` (default: this one)."""
-        return {**self.defines, **self.defines_on.get(platform or sys.platform, {})}
+        merged = dict(self.defines)
+        for special in self._specials(platform):
+            merged.update(special.defines)
+        return merged
+
+    def needs_on(self, platform: str | None = None) -> tuple[Need, ...]:
+        """Return what must be there on `platform` (default: this one)."""
+        return (*self.needs, *(need for special in self._specials(platform) for need in special.needs))
+
+    def compilers_on(self, platform: str | None = None) -> dict[str, str]:
+        """Return the compilers that it wants on `platform` (default: this one), by their variables."""
+        merged = dict(self.compilers)
+        for special in self._specials(platform):
+            merged.update(special.compilers)
+        return merged
+
+    def _specials(self, platform: str | None) -> list[Special]:
+        name = platform or this_platform()
+        return [self.on[key] for key in dict.fromkeys((name.partition("-")[0], name)) if key in self.on]
+
+
+def this_platform() -> str:
+    """Return `sys.platform`, with "-arm64" behind it where Python is one for 64-bit Arm."""
+    arm = sysconfig.get_platform().endswith(("-aarch64", "-arm64"))
+    return f"{sys.platform}-arm64" if arm else sys.platform
 
 
 def _cuda(major: int) -> Recipe:
@@ -125,16 +160,32 @@ RECIPES: Mapping[str, Recipe] = {
                 **_RPC,
                 **_PLAIN,
             },
-            # A Mac has few kinds of processors, and Metal beside them: all of it is linked in.
-            defines_on={
-                "darwin": {
-                    "GGML_BACKEND_DL": "OFF",
-                    "GGML_CPU_ALL_VARIANTS": "OFF",
-                    "GGML_METAL": "ON",
-                    "GGML_METAL_EMBED_LIBRARY": "ON",
-                    "GGML_BLAS": "ON",
-                    "GGML_BLAS_VENDOR": "Apple",
-                }
+            on={
+                # A Mac has few kinds of processors, and Metal beside them: all of it is linked in.
+                "darwin": Special(
+                    {
+                        "GGML_BACKEND_DL": "OFF",
+                        "GGML_CPU_ALL_VARIANTS": "OFF",
+                        "GGML_METAL": "ON",
+                        "GGML_METAL_EMBED_LIBRARY": "ON",
+                        "GGML_BLAS": "ON",
+                        "GGML_BLAS_VENDOR": "Apple",
+                    }
+                ),
+                "linux-arm64": Special(needs=(toolkits.SME,)),
+                # ggml knows no variants here, and what Microsoft's compiler makes is for the processor it
+                # runs on. What is asked for is in all processors of Windows 11, from the Snapdragon 850 on.
+                "win32-arm64": Special(
+                    {
+                        "GGML_BACKEND_DL": "OFF",
+                        "GGML_CPU_ALL_VARIANTS": "OFF",
+                        "GGML_CPU_ARM_ARCH": "armv8.2-a+dotprod+fp16",
+                        "CMAKE_C_COMPILER_TARGET": "arm64-pc-windows-msvc",
+                        "CMAKE_CXX_COMPILER_TARGET": "arm64-pc-windows-msvc",
+                    },
+                    needs=(toolkits.CLANG,),
+                    compilers={"CC": "clang", "CXX": "clang++"},
+                ),
             },
         ),
         Recipe(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from build_backends.needs import (
     Hints,
     Need,
+    accepts,
     cmake_package,
     header,
     library,
@@ -12,6 +13,8 @@ from build_backends.needs import (
     platform_is,
     program,
 )
+
+_VCPKG = ", then -D CMAKE_TOOLCHAIN_FILE=FOLDER_OF_VCPKG/scripts/buildsystems/vcpkg.cmake"
 
 GLSLC = Need(
     "glslc, which compiles the shaders",
@@ -70,7 +73,7 @@ OPENBLAS = Need(
         "sudo apt install libopenblas-dev pkg-config",
         "sudo dnf install openblas-devel pkgconf-pkg-config",
         "brew install openblas pkgconf (and put its lib/pkgconfig on PKG_CONFIG_PATH)",
-        "vcpkg install openblas pkgconf",
+        f"vcpkg install openblas pkgconf{_VCPKG}",
     ),
     ("BLAS_LIBRARIES",),
 )
@@ -81,7 +84,7 @@ OPENCL_HEADERS = Need(
         "sudo apt install opencl-headers",
         "sudo dnf install opencl-headers",
         "",
-        "vcpkg install opencl",
+        f"vcpkg install opencl{_VCPKG}",
     ),
 )
 OPENCL_LOADER = Need(
@@ -91,7 +94,7 @@ OPENCL_LOADER = Need(
         "sudo apt install ocl-icd-opencl-dev",
         "sudo dnf install ocl-icd-devel",
         "",
-        "vcpkg install opencl",
+        f"vcpkg install opencl{_VCPKG}",
     ),
     ("OpenCL_LIBRARY",),
 )
@@ -128,6 +131,20 @@ HIPBLAS = Need(
     cmake_package("hipblas", variables=("ROCM_PATH", "HIP_PATH", "ROCM_HOME")),
     HIPCC.hints,
     ("hipblas_DIR",),
+)
+SME = Need(
+    "a compiler that knows Arm's SME, for the newest of the variants (gcc 14, clang 17)",
+    accepts("-march=armv9.2-a+sme"),
+    Hints(
+        "sudo apt install g++-14, then set CC=gcc-14 CXX=g++-14",
+        "sudo dnf install gcc-toolset-14-gcc-c++, then scl enable gcc-toolset-14 bash",
+    ),
+)
+CLANG = Need(
+    "clang: Microsoft's compiler makes Arm code for one processor only",
+    program("clang++"),
+    Hints(windows="winget install LLVM.LLVM, and put its bin folder on PATH"),
+    ("CMAKE_CXX_COMPILER",),
 )
 APPLE = Need(
     "macOS",

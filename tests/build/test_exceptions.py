@@ -1,7 +1,7 @@
 """Exceptions may pass through C functions in everything that is compiled: the guard's errors come that way.
 
-Of Microsoft's compiler only the flags can be looked at here: cmake is told that it has one, and writes down how it
-would call it.
+Of Microsoft's compiler only the flags can be looked at here: cmake is told that it has one, and writes down
+how it would call it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ def commands(folder: Path, *options: str) -> dict[str, list[str]]:
     root = write_tree(folder / "llama.cpp", files)
     tools = toolchain.find_toolchain()
     # The flags of another compiler make this one fail: what cmake finds out by trying is taken as given.
-    known = ["-DCMAKE_C_COMPILER_WORKS=ON", "-DCMAKE_CXX_COMPILER_WORKS=ON", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
-    done = subprocess.run(
-        [tools.cmake, "-S", str(build.PROJECT), "-B", str(folder / "build"), "-G", "Ninja"]
-        + [f"-DCMAKE_MAKE_PROGRAM={tools.ninja}", f"-DLLAMA_FFI_SOURCE_DIR={root}", *known, *options],
-        capture_output=True,
-        text=True,
-    )
+    known = [
+        "-DCMAKE_C_COMPILER_WORKS=ON",
+        "-DCMAKE_CXX_COMPILER_WORKS=ON",
+        "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
+    ]
+    places = ["-S", str(build.PROJECT), "-B", str(folder / "build"), f"-DLLAMA_FFI_SOURCE_DIR={root}"]
+    ninja = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tools.ninja}"]
+    done = subprocess.run([tools.cmake, *places, *ninja, *known, *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     entries = json.loads((folder / "build" / "compile_commands.json").read_text(encoding="utf-8"))
     return {Path(entry["file"]).name: entry["command"].split() for entry in entries}

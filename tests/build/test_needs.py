@@ -33,7 +33,8 @@ FIRST_LINES = {
     ("openblas", "macos"): "OpenBLAS with its pkg-config file: brew install openblas pkgconf (and put its "
     "lib/pkgconfig on PKG_CONFIG_PATH)",
     ("opencl", "fedora"): "OpenCL's headers: sudo dnf install opencl-headers",
-    ("opencl", "windows"): "OpenCL's headers: vcpkg install opencl",
+    ("opencl", "windows"): "OpenCL's headers: vcpkg install opencl, then -D CMAKE_TOOLCHAIN_FILE="
+    "FOLDER_OF_VCPKG/scripts/buildsystems/vcpkg.cmake",
     (
         "sycl",
         "windows",
@@ -161,6 +162,44 @@ def test_headers_are_judged_by_the_compiler(tmp_path, monkeypatch) -> None:
     assert newer(here) is None
     # without a compiler of one's own (Visual Studio) only the file can be looked for
     assert find(Situation(here.defines, {})) == str(tmp_path / "include")
+
+
+def test_headers_of_homebrew_are_found_on_a_mac(tmp_path, monkeypatch) -> None:
+    compiler = shutil.which("c++")
+    monkeypatch.delenv("CMAKE_PREFIX_PATH", raising=False)
+    (tmp_path / "include" / "brewed").mkdir(parents=True)
+    (tmp_path / "include" / "brewed" / "x.h").write_text("")
+    asked: list[str] = []
+
+    def roots(variables, folders):
+        asked.extend(folders)
+        return [tmp_path] if "/opt/homebrew" in folders else []
+
+    monkeypatch.setattr(needs, "_roots", roots)
+    for platform, found in (("linux", None), ("darwin", str(tmp_path / "include" / "brewed" / "x.h"))):
+        monkeypatch.setattr(sys, "platform", platform)
+        assert needs.header("brewed/x.h", folders=("/own",))(Situation({}, {"CXX": compiler})) == found
+    assert asked == ["/own", "/own", "/opt/homebrew", "/opt/local"]
+
+
+def test_a_compiler_is_asked_for_its_flags() -> None:
+    here = Situation({}, {"CXX": f"{shutil.which('c++')} -O1"})
+    assert needs.accepts("-O2")(here) == f"{here.compilers['CXX']} takes -O2"
+    assert needs.accepts("-march=no-such-processor")(here) is None
+    assert needs.accepts("-O2")(Situation({}, {"CXX": "no-such-compiler"})) is None
+    assert needs.accepts("-O2")(NOTHING) is None
+
+
+def test_arms_newest_variants_need_a_new_compiler(bare, monkeypatch) -> None:
+    for name, system, words in (
+        ("linux-arm64", "debian", "set CC=gcc-14 CXX=g++-14"),
+        ("linux-arm64", "fedora", "gcc-toolset-14"),
+        ("win32-arm64", "windows", "winget install LLVM.LLVM"),
+    ):
+        with pytest.raises(BuildError) as caught:
+            needs.check("cpu", RECIPES["cpu"].needs_on(name), NOTHING, system)
+        assert words in str(caught.value)
+        assert all(len(line) < 200 for line in str(caught.value).splitlines())
 
 
 def test_packages_and_libraries_below_prefixes(tmp_path) -> None:

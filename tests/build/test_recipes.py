@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
-from build_backends import build, recipes
+from build_backends import build, recipes, toolchain
 from build_backends.errors import BuildError
 from build_backends.needs import Situation
 from build_backends.recipes import RECIPES
@@ -17,7 +19,7 @@ from build_backends.version import package_version
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = Source(Path("/source"), "a" * 40, "tree", "headers", "aaaaaaaaa")
-PLATFORMS = ("linux", "darwin", "win32")
+PLATFORMS = ("linux", "linux-arm64", "darwin", "darwin-arm64", "win32", "win32-arm64")
 PLUGINS = {
     "cuda12": ("ggml-cuda", "GGML_CUDA"),
     "cuda13": ("ggml-cuda", "GGML_CUDA"),
@@ -65,14 +67,80 @@ def test_a_core_is_the_whole_set(name) -> None:
 
 
 def test_every_processor_but_on_a_mac_one_build_with_metal() -> None:
-    for platform in ("linux", "win32"):
+    for platform in ("linux", "linux-arm64", "win32"):
         defines = flags("cpu", platform)
         assert defines["GGML_BACKEND_DL"] == defines["GGML_CPU_ALL_VARIANTS"] == "ON"
         assert defines["GGML_METAL"] == defines["GGML_NATIVE"] == "OFF"
     mac = flags("cpu", "darwin")
+    assert flags("cpu", "darwin-arm64") == mac
     assert mac["GGML_BACKEND_DL"] == mac["GGML_CPU_ALL_VARIANTS"] == mac["GGML_NATIVE"] == "OFF"
     assert mac["GGML_METAL"] == mac["GGML_METAL_EMBED_LIBRARY"] == "ON"
     assert mac["GGML_BLAS_VENDOR"] == "Apple"
+
+
+def test_windows_on_arm_is_compiled_by_clang_for_all_of_its_processors() -> None:
+    defines = flags("cpu", "win32-arm64")
+    assert defines["GGML_BACKEND_DL"] == defines["GGML_CPU_ALL_VARIANTS"] == defines["GGML_NATIVE"] == "OFF"
+    assert defines["GGML_CPU_ARM_ARCH"] == "armv8.2-a+dotprod+fp16"
+    assert (
+        defines["CMAKE_C_COMPILER_TARGET"] == defines["CMAKE_CXX_COMPILER_TARGET"] == "arm64-pc-windows-msvc"
+    )
+    assert RECIPES["cpu"].compilers_on("win32-arm64") == {"CC": "clang", "CXX": "clang++"}
+    assert RECIPES["cpu"].compilers_on("win32") == RECIPES["native"].compilers_on("win32-arm64") == {}
+    # ggml takes one of the two; upstream's own check says so
+    assert not [
+        (name, platform)
+        for name in RECIPES
+        for platform in PLATFORMS
+        if {"GGML_CPU_ARM_ARCH": "x", **flags(name, platform)}["GGML_CPU_ARM_ARCH"] != "x"
+        and flags(name, platform).get("GGML_CPU_ALL_VARIANTS") == "ON"
+    ]
+
+
+def test_what_a_platform_needs_more() -> None:
+    assert [need.what for need in RECIPES["cpu"].needs_on("linux")] == []
+    assert "gcc 14" in RECIPES["cpu"].needs_on("linux-arm64")[0].what
+    assert "clang" in RECIPES["cpu"].needs_on("win32-arm64")[0].what
+    assert RECIPES["vulkan"].needs_on("win32-arm64") == RECIPES["vulkan"].needs
+    assert RECIPES["sycl"].compilers_on("win32") == RECIPES["sycl"].compilers
+
+
+@pytest.mark.parametrize(
+    ("system", "said", "name"),
+    [
+        ("linux", "linux-x86_64", "linux"),
+        ("linux", "linux-aarch64", "linux-arm64"),
+        ("darwin", "macosx-11.0-arm64", "darwin-arm64"),
+        ("win32", "win-amd64", "win32"),
+        ("win32", "win-arm64", "win32-arm64"),
+    ],
+)
+def test_the_platform_is_that_of_this_python(monkeypatch, system, said, name) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(sysconfig, "get_platform", lambda: said)
+    assert recipes.this_platform() == name
+    assert RECIPES["cpu"].definitions() == RECIPES["cpu"].definitions(name)
+
+
+def test_a_platforms_needs_and_compilers_are_those_of_the_build(monkeypatch, cache) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(sysconfig, "get_platform", lambda: "win-arm64")
+    asked: list[object] = []
+
+    def find(preferred=None):
+        asked.append(preferred)
+        if preferred:
+            raise BuildError("far enough")
+        return toolchain.Toolchain("cmake", None, {}, "Visual Studio")
+
+    monkeypatch.setattr(toolchain, "find_toolchain", find)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(BuildError, match=r"clang: Microsoft's compiler .*: winget install LLVM\.LLVM"):
+        build.build(Settings("cpu"))
+    assert asked == [None]
+    with pytest.raises(BuildError, match="far enough"):
+        build.build(Settings("cpu", {"CMAKE_CXX_COMPILER": "clang++"}))
+    assert asked[1:] == [None, {"CC": "clang", "CXX": "clang++"}]
 
 
 @pytest.mark.parametrize("name", [*sorted(CORES), *PLUGINS])
