@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 from ._core import frames, logs, rpc_wire
 from ._core.model_process import LOG_MARK
+from .errors import ArgumentTypeError
 
 _FUNCTIONS = ("embed", "rerank", "score", "perplexity")
 _LOOKS_FOR_PARENT = 2.0
@@ -196,11 +197,16 @@ def _watch(parent: int) -> None:
 
 
 def _decoded(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: frames.decode(each, _argument_class) for key, each in arguments.items()}
+
+
+def _argument_class(name: str) -> Any:
     import llama_ffi
 
-    return {
-        key: frames.decode(each, lambda name: getattr(llama_ffi, name)) for key, each in arguments.items()
-    }
+    for module in (llama_ffi, llama_ffi.chat):
+        if name in module.__all__:
+            return getattr(module, name)
+    raise ArgumentTypeError(f"an isolated model takes no {name}")
 
 
 def _usage(generation: Any) -> dict[str, Any]:

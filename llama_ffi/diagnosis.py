@@ -10,14 +10,13 @@ import hashlib
 import os
 import platform
 import re
-import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ._core import binding, proof
+from ._core import back_ends, binding, child_python, proof
+from ._core.isolate import how
 from .backend_files import BackendModule, backend_modules, no_device
 from .backends import Device, devices
 from .errors import (
@@ -28,6 +27,7 @@ from .errors import (
     LibraryLoadError,
     LibraryNotFoundError,
     LlamaError,
+    UnsupportedError,
 )
 
 OK, NOTE, BAD = "ok", "note", "bad"
@@ -48,6 +48,9 @@ CURES: dict[type[LlamaError], str] = {
 
 _CUDA_13_DRIVER = 580
 """The first driver that runs programs built with CUDA 13."""
+
+_SECONDS = 300.0
+"""How long another process may take to load the library; drivers of GPUs are slow to start."""
 
 
 class Finding(NamedTuple):
@@ -103,25 +106,30 @@ def _installation() -> Iterator[Finding]:
 
 
 def _loading() -> Iterator[Finding]:
-    code = "import llama_ffi; llama_ffi.library_info()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=_environment())
-    if done.returncode < 0:
+    """Let another process load the library: one that ends it, or never comes back, is a finding, too."""
+    code = "\ntry:\n import llama_ffi; llama_ffi.library_info()\nfinally:\n print('alive')"
+    fits = (
+        "LLAMA_FFI_LIB or LLAMA_FFI_BINDINGS name something that doesn't fit this machine or each other; "
+        "unset them, or build the library here"
+    )
+    try:
+        command = child_python.command(code, "doctor")
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS
+        )
+    except UnsupportedError as error:
+        yield Finding("loading", NOTE, f"not tried in a process of its own: {error}")
+        done = None
+    except subprocess.TimeoutExpired:
+        text = f"loading the library wasn't done after {_SECONDS:g} seconds"
         yield Finding(
-            "loading",
-            BAD,
-            f"loading the library ends the process ({signal.Signals(-done.returncode).name})",
-            "LLAMA_FFI_LIB or LLAMA_FFI_BINDINGS name something that doesn't fit this machine or each other; "
-            "unset them, or build the library here",
+            "loading", BAD, text, f"a device's driver may hang: try LLAMA_FFI_BACKEND=cpu; else {fits}"
         )
         return
+    if done is not None and "alive" not in done.stdout:
+        yield Finding("loading", BAD, f"loading the library ends the process ({how(done.returncode)})", fits)
+        return
     binding.active()
-
-
-def _environment() -> dict[str, str]:
-    """Return an environment in which the child finds the package where this process has it."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    path = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root}
 
 
 def _library() -> Iterator[Finding]:
@@ -207,12 +215,8 @@ def _back_end(module: BackendModule, unused: tuple[str, ...]) -> Finding:
         said = module.problem.removeprefix(f"{module.path}: ")
         return Finding(topic, BAD, f"{what} is not used: {said}", module.cure)
     if module.sha256 and module.sha256 != _digest(module.path):
-        again = (
-            f'`pip install --force-reinstall "llama-ffi[{module.name}]"`, or `llama-ffi build {module.name}`'
-        )
-        return Finding(
-            topic, BAD, f"{what} isn't what was built: its SHA-256 differs from its manifest's", again
-        )
+        text = f"{what} isn't what was built: its SHA-256 differs from its manifest's"
+        return Finding(topic, BAD, text, back_ends.how_to_get_again(module.name))
     if not module.devices and no_device(module.name):
         return Finding(topic, NOTE, f"{what} finds no device", no_device(module.name), unused)
     names = f", with {', '.join(module.devices)}" if module.devices else ""

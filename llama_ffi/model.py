@@ -8,6 +8,7 @@ context, sampler or adapter is gone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from . import model_memory, model_saving
@@ -215,75 +216,81 @@ class Model(ModelUses):
                 overrides=kv_overrides or {},
                 seconds=isolate_.SECONDS if isolate is True else check.seconds("isolate", isolate),
             )
-        if rpc is not None:
-            from .rpc import in_use, with_local
+        with ExitStack() as undone:
+            if rpc is not None:
+                from .rpc import Use
 
-            workers = in_use(rpc)
-            devices = with_local(workers.endpoints, devices)
-        if isinstance(n_gpu_layers, str) and n_gpu_layers == "auto":
-            from . import layer_plan  # few need it
+                workers = Use(rpc)
+                undone.callback(workers.end)
+                devices = workers.devices(devices)
+            if isinstance(n_gpu_layers, str) and n_gpu_layers == "auto":
+                from . import layer_plan  # few need it
 
-            devices = layer_plan.chosen(devices)
-            n_gpu_layers = layer_plan.automatic(
-                source.headers(),
-                kv_overrides or {},
-                fit_context,
-                devices,
-                tensor_split,
-                main_gpu if split_mode in ("none", members(active, "llama_split_mode")["none"]) else None,
+                devices = layer_plan.chosen(devices)
+                n_gpu_layers = layer_plan.automatic(
+                    source.headers(),
+                    kv_overrides or {},
+                    fit_context,
+                    devices,
+                    tensor_split,
+                    main_gpu if split_mode in ("none", members(active, "llama_split_mode")["none"]) else None,
+                )
+            elif fit_context is not None:
+                raise InvalidArgumentError("fit_context is for n_gpu_layers='auto' only")
+            params, keep, callback = model_params(
+                active,
+                n_gpu_layers=n_gpu_layers,
+                split_mode=split_mode,
+                main_gpu=main_gpu,
+                tensor_split=tensor_split,
+                devices=devices,
+                tensor_buft_overrides=tensor_buft_overrides,
+                load_mode=load_mode if load_mode is not None or source.mappable else "none",
+                lazy_mode=lazy_mode,
+                kv_overrides=kv_overrides,
+                progress=progress,
+                vocab_only=vocab_only,
+                check_tensors=check_tensors,
+                use_extra_bufts=use_extra_bufts,
+                no_host=no_host,
+                no_alloc=no_alloc,
+                load_mtp=load_mtp,
             )
-        elif fit_context is not None:
-            raise InvalidArgumentError("fit_context is for n_gpu_layers='auto' only")
-        params, keep, callback = model_params(
-            active,
-            n_gpu_layers=n_gpu_layers,
-            split_mode=split_mode,
-            main_gpu=main_gpu,
-            tensor_split=tensor_split,
-            devices=devices,
-            tensor_buft_overrides=tensor_buft_overrides,
-            load_mode=load_mode if load_mode is not None or source.mappable else "none",
-            lazy_mode=lazy_mode,
-            kv_overrides=kv_overrides,
-            progress=progress,
-            vocab_only=vocab_only,
-            check_tensors=check_tensors,
-            use_extra_bufts=use_extra_bufts,
-            no_host=no_host,
-            no_alloc=no_alloc,
-            load_mtp=load_mtp,
-        )
-        if tensor_buft_overrides:
-            check_patterns(tensor_buft_overrides, source.tensor_names())
-        hearing = Hearing(kv_overrides)
-        with hearing.capture() as lines:
-            pointer = source.load(active, params[0])
-        if pointer == active.NULL:
+            if tensor_buft_overrides:
+                check_patterns(tensor_buft_overrides, source.tensor_names())
+            hearing = Hearing(kv_overrides)
+            with hearing.capture() as lines:
+                pointer = source.load(active, params[0])
+            if pointer == active.NULL:
+                if callback is not None:
+                    callback.reraise()
+                refused = [line for line in lines if "regular expression" in line or "regex" in line]
+                if tensor_buft_overrides and refused:
+                    raise InvalidArgumentError(
+                        f"tensor_buft_overrides: {model_file.words(refused[-1])}", log=lines
+                    )
+                raise model_file.load_error(source.name, lines, progress is not None)
+            try:
+                hearing.check(active, source.headers()[0].values, vocab_only=vocab_only)
+            except InvalidArgumentError:
+                lib.llama_model_free(pointer)
+                raise
+            # devices are kept by C as pointers into its own registry; every other array was only read. The
+            # callback isn't called any more: kept, a program that the model is part of could never be
+            # collected.
+            needed = [each for each in keep if each is not callback]
+            if rpc is not None:
+                needed.append(workers)
+            model = cls(
+                pointer, source.name, vocab_only=bool(vocab_only), no_alloc=bool(no_alloc), keep=needed
+            )
+            undone.pop_all()
+            model._sources = source.files
+            model._reordered = model_saving.reordered(lines)
+            model._changes = dict(kv_overrides or {})
             if callback is not None:
                 callback.reraise()
-            refused = [line for line in lines if "regular expression" in line or "regex" in line]
-            if tensor_buft_overrides and refused:
-                raise InvalidArgumentError(
-                    f"tensor_buft_overrides: {model_file.words(refused[-1])}", log=lines
-                )
-            raise model_file.load_error(source.name, lines, progress is not None)
-        try:
-            hearing.check(active, source.headers()[0].values, vocab_only=vocab_only)
-        except InvalidArgumentError:
-            lib.llama_model_free(pointer)
-            raise
-        # devices are kept by C as pointers into its own registry; every other array was only read. The
-        # callback isn't called any more: kept, a program that the model is part of could never be collected.
-        needed = [each for each in keep if each is not callback]
-        if rpc is not None:
-            needed.append(workers.begin())
-        model = cls(pointer, source.name, vocab_only=bool(vocab_only), no_alloc=bool(no_alloc), keep=needed)
-        model._sources = source.files
-        model._reordered = model_saving.reordered(lines)
-        model._changes = dict(kv_overrides or {})
-        if callback is not None:
-            callback.reraise()
-        return model
+            return model
 
     @classmethod
     def from_metadata(

@@ -27,11 +27,15 @@ from ._core import text as text_
 from .backends import Backend, Device
 from .errors import BackendError, InvalidArgumentError, MissingFunctionError, RpcConnectError
 
+__all__ = ["SECONDS", "Worker", "endpoints", "remote_devices", "serve", "worker"]
+
 SECONDS = 5.0
 """How long a worker may take to answer."""
 
-_uses: dict[str, weakref.WeakSet[_Use]] = {}
+_uses: dict[str, weakref.WeakSet[Use]] = {}
 """The models of this process that use a worker, by its endpoint: all through one connection."""
+_meeting = threading.Lock()
+"""One thread at a time meets workers: a worker that is being met answers nobody else."""
 
 _BEGINS = 10.0
 _ENDS = 2.0
@@ -105,6 +109,11 @@ def remote_devices(rpc: str | Iterable[str]) -> list[Device]:
     Threads: any.
     """
     listed = endpoints(rpc)
+    with _meeting:
+        return _met(listed)
+
+
+def _met(listed: Sequence[str]) -> list[Device]:
     active = binding.active()
     add = active.ffi.cast("ggml_backend_reg_t (*)(const char *)", _function("ggml_backend_rpc_add_server"))
     found: list[Device] = []
@@ -123,36 +132,32 @@ def remote_devices(rpc: str | Iterable[str]) -> list[Device]:
     return found
 
 
-class _Use:
-    """What a model that uses workers keeps as long as C keeps its connections to them."""
+class Use:
+    """What a model keeps that uses workers, as long as C keeps its connections to them."""
 
     __slots__ = ("__weakref__", "endpoints")
 
-    def __init__(self, endpoints: list[str]) -> None:
-        self.endpoints = endpoints
+    def __init__(self, rpc: str | Iterable[str]) -> None:
+        self.endpoints = endpoints(rpc)
 
-    def begin(self) -> _Use:
-        """Count from now on; return itself."""
+    def devices(self, others: Iterable[str | Device] | None) -> list[str | Device]:
+        """Begin, and return the devices of a model: the workers', then those named, or all GPUs."""
+        with _meeting:
+            remote = _met(self.endpoints)
+            for each in self.endpoints:
+                _uses.setdefault(each, weakref.WeakSet()).add(self)
+        if others is None:
+            local = backends.devices()
+            gpus = [device for device in local if device.type == "GPU"]
+            return [*remote, *(gpus or [device for device in local if device.type == "IGPU"])]
+        if isinstance(others, str | Device):
+            others = [others]
+        return [*remote, *check.listed("devices", others, "devices or their names")]
+
+    def end(self) -> None:
+        """Count no more: the load has failed, and the workers are to be asked again before the next one."""
         for each in self.endpoints:
-            _uses.setdefault(each, weakref.WeakSet()).add(self)
-        return self
-
-
-def in_use(rpc: str | Iterable[str]) -> _Use:
-    """Return what ``begin()`` of makes a model count as a user of these workers."""
-    return _Use(endpoints(rpc))
-
-
-def with_local(rpc: str | Iterable[str], devices: Iterable[str | Device] | None) -> list[str | Device]:
-    """Return what ``devices`` of a model are with workers: theirs first, then those named, or all GPUs."""
-    remote = remote_devices(rpc)
-    if devices is None:
-        local = backends.devices()
-        gpus = [device for device in local if device.type == "GPU"]
-        return [*remote, *(gpus or [device for device in local if device.type == "IGPU"])]
-    if isinstance(devices, str | Device):
-        devices = [devices]
-    return [*remote, *check.listed("devices", devices, "devices or their names")]
+            _uses.get(each, weakref.WeakSet()).discard(self)
 
 
 def serve(

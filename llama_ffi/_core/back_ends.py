@@ -41,7 +41,9 @@ class Outcome(NamedTuple):
     registry: int
     """address of the back end that it registered; 0 = it isn't loaded"""
     problem: str = ""
+    """why it isn't"""
     cure: str = ""
+    """what to do about that; "" if all is well: another one is used, or it is for another processor"""
 
 
 class _Loader:
@@ -62,11 +64,12 @@ class _Loader:
         try:
             handle = self._open(module.path, self._now)
         except OSError as error:
-            return Outcome(module, 0, *self._words(module, error))
+            return Outcome(module, 0, *self.words(module, error))
         if not self._has(handle, "ggml_backend_init"):
             if not self._ours:
                 return None
-            return Outcome(module, 0, "it is no back-end module: it has no ggml_backend_init", module.cure)
+            problem = "it is no back-end module: it has no ggml_backend_init"
+            return Outcome(module, 0, problem, module.cure or _again(module))
         load = self._lib.ggml_backend_load
         if self._guard is not None:
             load = self._guard.wrap(self._ffi, "ggml_backend_load", load)
@@ -77,7 +80,9 @@ class _Loader:
                 _kept.append(handle)
                 return Outcome(module, 0, str(error), _no_device(module))
         if registry == self._ffi.NULL:
-            return Outcome(module, 0, _refusal(lines), _no_device(module))
+            refusal = _refusal(lines)
+            made_for_another = "incompatible" in refusal
+            return Outcome(module, 0, refusal, _again(module) if made_for_another else _no_device(module))
         _kept.append(handle)
         key = f"ggml-{module.name}"
         if key in _LINKED:
@@ -85,16 +90,16 @@ class _Loader:
         return Outcome(module, int(self._ffi.cast("uintptr_t", registry)))
 
     def score(self, module: Module) -> int:
-        """Return how well a variant of the CPU's back end fits this processor, 0 = it can't run."""
-        if module.problem:
-            return 0
+        """Return how well a variant of the CPU's back end fits this processor, 0 = it can't run.
+
+        Raises:
+            OSError: it can't be opened.
+        """
+        handle = self._open(module.path, self._lazy)
         try:
-            handle = self._open(module.path, self._lazy)
             return int(handle.load_function(self._ffi.typeof("int(*)(void)"), "ggml_backend_score")())
         except AttributeError:
             return 1  # built for one processor: it says nothing
-        except OSError:
-            return 0
 
     def count(self) -> int:
         return int(self._lib.ggml_backend_reg_count())
@@ -123,7 +128,7 @@ class _Loader:
             return False
         return True
 
-    def _words(self, module: Module, error: OSError) -> tuple[str, str]:
+    def words(self, module: Module, error: OSError) -> tuple[str, str]:
         from .._lib import cures  # nobody needs it as long as everything loads
 
         words = str(error).removeprefix(f"cannot load library '{module.path}': ")
@@ -131,8 +136,8 @@ class _Loader:
         other = modules.other_commit([cures.missing(words) or ""], tag)
         if other is not None:
             problem = f"it was linked against llama.cpp {other}, the library is {tag}"
-            return problem, module.cure or "install or build it again"
-        return words, cures.cure(module.path, words) or module.cure
+            return problem, module.cure or _again(module)
+        return words, cures.cure(module.path, words) or module.cure or _again(module)
 
 
 def load_all(ffi: Any, lib: Any, guard: Guard | None, opened: Opened) -> tuple[Outcome, ...]:
@@ -175,12 +180,9 @@ def describe(outcome: Outcome) -> str:
 
 def _load_cpu(loader: _Loader, variants: Sequence[Module]) -> None:
     if variants and CPU not in loader.names():
-        scores = {module: loader.score(module) for module in variants} if len(variants) > 1 else {}
-        ordered = sorted(variants, key=lambda module: -scores.get(module, 1))
-        for module in ordered:
-            if scores.get(module, 1) == 0:
-                problem = module.problem or "not for this processor"
-                loader.outcomes.append(Outcome(module, 0, problem, module.cure))
+        for module, score in _by_score(loader, variants):
+            if score == 0:
+                loader.outcomes.append(Outcome(module, 0, "not for this processor"))
             elif CPU in loader.names():
                 loader.outcomes.append(Outcome(module, 0, "another variant fits this processor better"))
             else:
@@ -192,6 +194,24 @@ def _load_cpu(loader: _Loader, variants: Sequence[Module]) -> None:
         folder = loader._opened.set.folder
         reason = f": {tried}" if tried else ": neither linked in nor as a module"
         raise LibraryLoadError(f"{folder} has no CPU back end that can be used{reason}")
+
+
+def _by_score(loader: _Loader, variants: Sequence[Module]) -> list[tuple[Module, int]]:
+    """Return the variants that can be opened, the best first; what can't be is an outcome already."""
+    if len(variants) == 1:
+        return [(variants[0], 1)]
+    scores: list[tuple[Module, int]] = []
+    for module in variants:
+        try:
+            score = 1 if module.problem else loader.score(module)
+        except OSError as error:
+            loader.outcomes.append(Outcome(module, 0, *loader.words(module, error)))
+            continue
+        if module.problem:
+            loader.outcomes.append(Outcome(module, 0, module.problem, module.cure))
+        else:
+            scores.append((module, score))
+    return sorted(scores, key=lambda each: -each[1])
 
 
 def _check(loader: _Loader, wanted: Sequence[str], found: Sequence[Module]) -> None:
@@ -250,6 +270,22 @@ def about_missing(name: str, loaded: Mapping[str, int], outcomes: Sequence[Outco
     return "".join(f". {text.rstrip('. ')}" for text in said)
 
 
+def how_to_get_again(name: str) -> str:
+    """Return how to replace the back end ``name``, whose file is at fault."""
+    from .._lib import cures
+
+    return cures.how_to_get(name, again=True)
+
+
+def _again(module: Module) -> str:
+    """Return what helps where a module itself is at fault, or nothing is known."""
+    from .._lib import cures
+
+    if module.label or (module.name in cures.PLUGINS and module.found_via == "bundled"):
+        return how_to_get_again(module.label or module.name)
+    return f"What brought it ({module.found_via}) must be installed or built again, for this system"
+
+
 def _refusal(lines: Sequence[str]) -> str:
     """Return what llama.cpp said about a module that it doesn't take."""
     said = [line for line in lines if "load_backend" in line or "fail" in line.lower() or "error" in line]
@@ -258,7 +294,7 @@ def _refusal(lines: Sequence[str]) -> str:
 
 
 def _no_device(module: Module) -> str:
-    return without_device(module.name) or module.cure
+    return without_device(module.name) or module.cure or _again(module)
 
 
 def without_device(name: str) -> str:

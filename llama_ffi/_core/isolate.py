@@ -10,18 +10,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from .. import errors
 from ..errors import ModelFileError, ModelLoadError, UnsupportedError
-from . import binding
+from . import binding, child_python
 
 SECONDS = 600.0
-_PACKAGES = str(Path(__file__).resolve().parent.parent.parent)
-_RUN = "import sys; sys.path.insert(0, sys.argv[1]); from llama_ffi._isolated import main; main()"
+_RUN = "from llama_ffi._isolated import main; main()"
 
 
 def probe(
@@ -40,8 +37,7 @@ def probe(
         UnsupportedError: no other Python can be started.
         and what the load raised in the child.
     """
-    if not sys.executable:
-        raise UnsupportedError("isolate=True starts a second Python, and sys.executable is empty here")
+    command = child_python.command(_RUN, "isolate=True")
     library, bindings = binding._chosen
     order = {
         "paths": list(paths),
@@ -54,7 +50,7 @@ def probe(
     environment = {**os.environ, "GGML_NO_BACKTRACE": "1"}  # else ggml starts a debugger, if there is one
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _RUN, _PACKAGES],
+            command,
             input=json.dumps(order).encode("ascii"),
             capture_output=True,
             timeout=seconds,
@@ -65,7 +61,7 @@ def probe(
             f"{name}: a process that tried to load it wasn't done after {seconds:g} seconds"
         ) from None
     except OSError as error:
-        raise UnsupportedError(f"isolate=True can't start {sys.executable}: {error.strerror}") from error
+        raise UnsupportedError(f"isolate=True can't start {command[0]}: {error.strerror}") from error
     lines = done.stdout.decode("utf-8", "replace").splitlines()
     if done.returncode == 0 and lines and lines[-1] == "sound":
         return

@@ -13,12 +13,10 @@ import itertools
 import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from .. import errors
@@ -32,10 +30,9 @@ from ..errors import (
     RpcWorkerLostError,
     UnsupportedError,
 )
-from . import binding, frames, isolate, logs, rpc_wire
+from . import binding, child_python, frames, isolate, logs, rpc_wire
 
-_PACKAGES = str(Path(__file__).resolve().parent.parent.parent)
-_RUN = "import sys; sys.path.insert(0, sys.argv[1]); from llama_ffi._model_process import main; main()"
+_RUN = "from llama_ffi._model_process import main; main()"
 _LINES = 200
 _INFO = 20
 _PATIENCE = 2.0
@@ -43,6 +40,9 @@ _PATIENCE = 2.0
 _WORKER_PATIENCE = 1.0
 LOG_MARK = "\x1e"
 """In front of a line of llama.cpp's log, with its level; the rest is the process's own standard error."""
+
+_RESULTS = frozenset({"ChatReply", "Perplexity", "Ranked", "Score", "Timings", "Usage"})
+"""What an answer may hold besides plain data; no other name that a child sends is looked up."""
 
 _SAYS_RPC = ("Remote RPC server crashed", "RPC handshake failed", "Failed to connect to", "ggml-rpc")
 
@@ -127,7 +127,10 @@ class ModelProcess:
                 raise self._gone()
         if "error" in answer:
             raise _error(answer["error"])
-        return frames.decode(answer.get("ok"), _result_class)
+        try:
+            return frames.decode(answer.get("ok"), _result_class)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise LlamaError(f"{self.name}: its process answered nonsense ({error!r})") from None
 
     def cancel(self, generation: int) -> None:
         """Stop a generation; never waits."""
@@ -277,19 +280,18 @@ def order() -> dict[str, Any]:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    if not sys.executable:
-        raise UnsupportedError("isolate=True starts a second Python, and sys.executable is empty here")
+    command = child_python.command(_RUN, "isolate=True")
     environment = {**os.environ, "GGML_NO_BACKTRACE": "1"}  # else ggml starts a debugger, if there is one
     try:
         return subprocess.Popen(
-            [sys.executable, "-c", _RUN, _PACKAGES],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
         )
     except OSError as error:
-        raise UnsupportedError(f"isolate=True can't start {sys.executable}: {error.strerror}") from error
+        raise UnsupportedError(f"isolate=True can't start {command[0]}: {error.strerror}") from error
 
 
 def _read_answers(source: frames.Frames, answers: queue.SimpleQueue[dict[str, Any] | None]) -> None:
@@ -330,10 +332,8 @@ def _error(told: Mapping[str, Any]) -> Exception:
 
 
 def _result_class(name: str) -> Any:
-    from .. import __all__ as public
-
-    if name not in public:
-        raise LlamaError(f"the model's process sent a {name!r}, which nobody knows here")
+    if name not in _RESULTS:
+        raise LlamaError(f"the model's process sent a {name!r}, which is no result")
     import llama_ffi
 
     return getattr(llama_ffi, name)

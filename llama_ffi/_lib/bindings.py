@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from ..errors import BindingsNotFoundError
+from ..errors import BindingsNotFoundError, UnsupportedError
 
 VARIABLE = "LLAMA_FFI_BINDINGS"
 _PACKAGE = "llama_ffi_bindings_"
@@ -51,7 +51,20 @@ class Bindings(NamedTuple):
 
 
 def cache_folder() -> Path:
-    """Return the package's folder in the user's cache (``LLAMA_FFI_CACHE`` moves it)."""
+    """Return the package's folder in the user's cache (``LLAMA_FFI_CACHE`` moves it).
+
+    Raises:
+        UnsupportedError: the user has no home, and the environment names no folder.
+    """
+    try:
+        return _cache_folder()
+    except RuntimeError:
+        raise UnsupportedError(
+            "there is no home folder that could hold the cache: let LLAMA_FFI_CACHE name a folder"
+        ) from None
+
+
+def _cache_folder() -> Path:
     chosen = os.environ.get("LLAMA_FFI_CACHE")
     if chosen:
         return Path(chosen).expanduser().absolute()

@@ -100,6 +100,11 @@ def cure(path: Path, words: str) -> str:
             if re.match(pattern, name):
                 return _install(source)
         return f"install what brings {name}"
+    if "failed to map segment" in words:
+        return (
+            f"{path.parent} is mounted noexec, or a policy forbids libraries there: install it elsewhere; "
+            f"what `llama-ffi build` made goes where LLAMA_FFI_CACHE says"
+        )
     if "undefined symbol" in words:
         return "it was linked against other versions of its neighbours: build or install them together"
     if "GLIBC" in words:
@@ -119,13 +124,19 @@ def back_end_of(name: str) -> str | None:
     return word if word in PLUGINS or word == "metal" else None
 
 
-def how_to_get(name: str) -> str:
-    """Return how to get the back end ``name``, or which ones there are if none is called so."""
+def how_to_get(name: str, again: bool = False) -> str:
+    """Return how to get the back end ``name``, or which ones there are if none is called so.
+
+    ``again``: it is there, and of no use.
+    """
     word = OTHER_NAMES.get(name, name)
     labels = PLUGINS.get(word) or next(((word,) for each in PLUGINS.values() if word in each), ())
     if labels:
-        ways = " or ".join(f'`pip install "llama-ffi[{label}]"`' for label in labels)
-        return f"Install it ({ways}), or build it here: `llama-ffi build {labels[0]}`"
+        pip, install = (
+            ("pip install --force-reinstall", "Install it again") if again else ("pip install", "Install it")
+        )
+        ways = " or ".join(f'`{pip} "llama-ffi[{label}]"`' for label in labels)
+        return f"{install} ({ways}), or build it here: `llama-ffi build {labels[0]}`"
     if word == "metal":
         return "Metal is there on Macs, in the library itself"
     from difflib import get_close_matches

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ..errors import UnsupportedError
 from .bindings import cache_folder
 from .modules import Module, plugin, tag_of
 from .search import LibrarySet
@@ -51,9 +52,9 @@ def find(libraries: LibrarySet) -> list[Module]:
 
 
 def entry_points() -> list[EntryPoint]:
-    """Return the announced back ends along ``sys.path``; of a distribution that is there twice the first."""
+    """Return the announced back ends along ``sys.path``; of a project that is there twice the first."""
     found: dict[str, list[EntryPoint]] = {}
-    here = os.getcwd()
+    here = _current_folder()
     for site in sys.path:
         if not site or not os.path.isabs(site) or os.path.realpath(site) == here:
             continue
@@ -62,11 +63,22 @@ def entry_points() -> list[EntryPoint]:
         except OSError:
             continue
         for name in names:
-            if name.endswith((".dist-info", ".egg-info")) and name not in found:
+            if not name.endswith((".dist-info", ".egg-info")):
+                continue
+            project = name.rpartition(".")[0].partition("-")[0].replace(".", "_").lower()
+            if project not in found:
                 entries = [*_read(site, name)]
                 if entries:
-                    found[name] = entries
+                    found[project] = entries
     return [entry for name in sorted(found) for entry in found[name]]
+
+
+def _current_folder() -> str:
+    """Return the current folder, "" if it has been removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def _read(site: str, name: str) -> Iterator[EntryPoint]:
@@ -108,17 +120,18 @@ def _folder(entry: EntryPoint) -> Path | None:
         return None
     for place in (spec.submodule_search_locations or ()) if spec else ():
         folder = Path(place, *entry.package.split(".")[1:])
-        if folder.is_dir() and os.path.realpath(folder.parent) != os.getcwd():
+        if folder.is_dir() and os.path.realpath(folder.parent) != _current_folder():
             return folder
     return None
 
 
 def _built_here(libraries: LibrarySet) -> Iterator[Module]:
     """Yield what ``llama-ffi build`` put into the cache for this library; for others it is no news."""
-    place, tag = cache_folder() / "backends", tag_of(libraries)
+    tag = tag_of(libraries)
     try:
+        place = cache_folder() / "backends"
         names = sorted(os.listdir(place)) if tag else []
-    except OSError:
+    except (OSError, UnsupportedError):
         return
     for name in names:
         # a whole build beside the plugins, with its libraries, is for LLAMA_FFI_LIB

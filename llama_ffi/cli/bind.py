@@ -136,10 +136,13 @@ def _try(folder: Path) -> str:
     """Load the library with the new bindings in a process of its own; return how they were verified."""
     from llama_ffi.errors import AbiMismatchError
 
-    code = "import llama_ffi; print(llama_ffi.library_info().verified_by)"
+    # With our own places to import from: `python -c` by itself begins with the current folder.
+    places = "import sys; sys.path[:] = sys.argv[1:]"
+    code = f"{places}; import llama_ffi; print(llama_ffi.library_info().verified_by)"
+    command = [sys.executable, "-c", code, *filter(None, sys.path)]
     environment = {**os.environ, "LLAMA_FFI_BINDINGS": str(folder)}
     environment.pop("LLAMA_FFI_LIB", None)
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"the process ended with status {done.returncode}"]
         raise AbiMismatchError(f"the library doesn't run on these headers: {last[0]}")

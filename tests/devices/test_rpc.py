@@ -55,6 +55,48 @@ def test_two_workers_share_a_model(worker: Start, greedy: Callable[..., str], by
     assert len(said.memory) == 1 and said.memory[0].total > 0
 
 
+def test_two_threads_meet_a_worker_at_once(worker: Start, greedy: Callable[..., str], by_cpu: str) -> None:
+    """The first one's load keeps the worker busy: the second knows that, and waits for no answer."""
+    one = worker()
+    loading, second = threading.Event(), threading.Event()
+    found: list[str] = []
+
+    def hold(fraction: float) -> None:
+        loading.set()
+        second.wait(60)
+
+    def first() -> None:
+        with lf.Model.load(lf.tiny_model_path(), rpc=one.endpoint, progress=hold) as model:
+            found.append(greedy(model))
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    try:
+        assert loading.wait(60)
+        with lf.Model.load(lf.tiny_model_path(), rpc=one.endpoint) as model:
+            second.set()
+            thread.join()
+            assert [*found, greedy(model)] == [by_cpu, by_cpu]
+    finally:
+        second.set()
+        thread.join()
+
+
+def test_a_load_that_failed_is_no_user_of_its_worker(worker: Start) -> None:
+    one = worker()
+
+    def stop(fraction: float) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as kept:  # and with it the frames of the load
+        lf.Model.load(lf.tiny_model_path(), rpc=one.endpoint, progress=stop)
+    one.process.kill()
+    one.process.wait()
+    with pytest.raises(RpcConnectError, match="can't connect"):
+        lf.Model.load(lf.tiny_model_path(), rpc=one.endpoint)
+    del kept
+
+
 def test_a_worker_that_was_started_again(worker: Start, greedy: Callable[..., str], by_cpu: str) -> None:
     one = worker()
     with lf.Model.load(lf.tiny_model_path(), rpc=one.endpoint) as model:

@@ -41,7 +41,6 @@ ENDS_WITH = {
     "PythonSampler.apply": "NotImplementedError",
     "use": "AlreadyLoadedError",
     "rpc.worker": "RpcConnectError",
-    "rpc.with_local": "RpcConnectError",
     "rpc.remote_devices": "RpcConnectError",
 }
 """What a call always raises here: subclasses define ``apply``, ``use`` comes before the library, and there
