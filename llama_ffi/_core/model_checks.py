@@ -40,13 +40,15 @@ _DIVISORS = {
     "attention.group_norm_groups": frozenset({"wavtokenizer-dec"}),
     "attention.indexer.types": frozenset({"dots3note"}),  # all of them
     "attention.sliding_window_pattern": frozenset({"dots3note"}),  # all of them
-    "attention.compress_ratios": frozenset({"deepseek4"}),  # all of them
     "attention.key_length_mla": _LATENT,
     "attention.value_length_mla": _LATENT,
     "full_attention_interval": frozenset({"qwen3next", "qwen35", "qwen35moe", "minimax-01"}),
 }
 """Numbers that libllama divides by, and the architectures in which it does. Files that it saved have zeros
 for all that an architecture doesn't use."""
+
+_COMPRESSED = 4
+"""The ratio of DeepSeek V4's layers with an indexer."""
 
 _INDEX = re.compile(r"(^|\.)(d2t|ffn_gate_tid2eid)(\.|$)")
 """Tables of numbers, not weights."""
@@ -79,11 +81,12 @@ def metadata_problem(arch: str, get: Get, keys: Iterable[str] = ()) -> str | Non
 
     def number(name: str, default: int = 0) -> int:
         value = get(f"{arch}.{name}")
-        if isinstance(value, list):
-            value = max(value, default=default)
+        if isinstance(value, list):  # one for each layer, and sometimes more, which nobody reads
+            value = max(value[:layers], default=default)
         # C refuses values of other types by itself
         return value if isinstance(value, int) and not isinstance(value, bool) else default
 
+    layers = MAX_LAYERS
     layers = number("block_count", 1)
     if not 1 <= layers <= MAX_LAYERS:
         return f"{arch}.block_count is {layers}; it must lie in [1, {MAX_LAYERS}]"
@@ -95,6 +98,12 @@ def metadata_problem(arch: str, get: Get, keys: Iterable[str] = ()) -> str | Non
             continue
         if arch in archs and number(name, 1) == 0:
             return f"{arch}.{name} is 0; it must be 1 or more"
+    ratios = get(f"{arch}.attention.compress_ratios")
+    if arch == "deepseek4" and isinstance(ratios, list) and _COMPRESSED not in ratios[:layers]:
+        return (
+            f"{arch}.attention.compress_ratios is {ratios[:layers]} for {layers} layers; one must have "
+            f"{_COMPRESSED}: libllama divides by the size of what these remember"
+        )
     rounds = number("hyper_connection.sinkhorn_iterations")
     if rounds > MAX_SINKHORN:
         return f"{arch}.hyper_connection.sinkhorn_iterations is {rounds}, more than {MAX_SINKHORN}"

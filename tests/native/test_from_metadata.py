@@ -217,10 +217,12 @@ def test_fingerprints_tell_weights_apart() -> None:
         ("kimi-linear", "attention.key_length_mla", 0),
         ("kimi-linear", "attention.value_length_mla", 0),
         ("deepseek4", "attention.compress_ratios", [0, 0, 0, 0]),
+        ("deepseek4", "attention.compress_ratios", [0, 0, 128, 128, 4]),  # of four layers
         ("deepseek4", "attention.output_group_count", 0),
         ("modern-bert", "attention.head_count_kv", 0),
         ("wavtokenizer-dec", "attention.group_norm_groups", 0),
         ("dots3note", "attention.indexer.types", [0, 0]),
+        ("dots3note", "attention.indexer.types", [0, 0, 1]),
         ("dots3note", "attention.sliding_window_pattern", [0, 0]),
         ("step35", "expert_feed_forward_length", 0),
         ("deepseek4", "hyper_connection.sinkhorn_iterations", 2**31 - 1),
