@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from .imatrix import ImportanceEntry, ImportanceMatrix
     from .isolated import IsolatedModel
     from .isolated_generation import IsolatedGeneration
-    from .layer_plan import DeviceShare, LayerPlan, plan_layers
+    from .layer_plan import DeviceShare, LayerPlan
     from .memory import Memory
     from .memory_estimate import LayerMemory, MemoryEstimate, estimate_memory
     from .memory_use import MemoryBreakdown, MemoryUse
@@ -143,7 +143,7 @@ _HOME = {
     "bindings_folder": "paths",
     "devices": "backends",
     "estimate_memory": "memory_estimate",
-    "plan_layers": "layer_plan",
+    "plan_layers": "device_plan",
     "diagnose": "diagnosis",
     "generate": "generation",
     "libraries_at": "paths",

@@ -1,33 +1,32 @@
-"""How many layers fit into the memory of the devices: what ``n_gpu_layers="auto"`` means.
+"""How many layers fit into the memory of the devices, by an estimate or by what llama.cpp measures.
 
 llama.cpp gives the last layers to the devices, each a run of neighbours in proportion to its free memory (or
-to ``tensor_split``), and the output counts as one layer more. So the plan tries from all downwards until what
-each device gets is less than it has.
+to ``tensor_split``), and the output counts as one layer more. So a plan by estimate tries from all downwards
+until what each device gets is less than it has; one by measure begins there, since each measure is a load.
 """
 
 from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import backends, memory_estimate
-from ._core import check, model_file, model_source
-from ._core.model_file import Path
+from ._core import check
 from .backends import Device
 from .memory_estimate import MemoryEstimate
+from .memory_use import MemoryBreakdown
 
 if TYPE_CHECKING:
     from ._core.gguf_scan import Header
-    from .overrides import KvOverride
 
 _PERCENT = 10
 """What the estimate may be off by."""
-_CONTEXT = 4096
-_SPARE = 512 * 2**20
-"""Bytes that are left for others and for what drivers take, at most; of a small device a tenth."""
+_SPARE, _SPARE_MEASURED = 512 * 2**20, 2**30
+"""Bytes that are left for others and for what drivers take, at most; of a small device a tenth. No tenth is
+added to a measure, which knows nothing of what drivers allocate later: 1 GiB is llama.cpp's own margin."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class DeviceShare:
     layers: int
     """how many layers it gets, the output included"""
     needed: int
-    """bytes that it will take, estimated"""
+    """bytes that it will take"""
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,10 @@ class LayerPlan:
     """how many there are, the output included"""
     devices: tuple[DeviceShare, ...]
     host: int
-    """bytes that the host will take, estimated"""
+    """bytes that the host will take"""
     estimate: MemoryEstimate
+    measured: bool = False
+    """whether llama.cpp itself planned this, without allocating; else the bytes are estimated"""
 
     def __str__(self) -> str:
         rows = [(each.name, each.layers, each.needed, each.free) for each in self.devices]
@@ -71,50 +72,6 @@ class Room(NamedTuple):
 
     name: str
     free: int
-
-
-def plan_layers(
-    path: Path | Sequence[Path] | BinaryIO | int,
-    *,
-    offset: int | None = None,
-    devices: Iterable[str | Device] | None = None,
-    tensor_split: Sequence[float] | None = None,
-    kv_overrides: Mapping[str, KvOverride] | None = None,
-    margin: int | None = None,
-    **context: Any,
-) -> LayerPlan:
-    """Plan how many layers of a model fit into the free memory of the devices, with a context.
-
-    Like C's llama_model_load_from_file, which would find out by failing
-
-    Arguments:
-        path, offset, devices, tensor_split, kv_overrides: as for :meth:`Model.load <llama_ffi.Model.load>`.
-        margin: bytes of each device that stay free beyond the estimate and a tenth of it; None = 512 MiB, of
-            a small device a tenth of what is free.
-        context: as for :func:`estimate_memory`; ``n_ctx`` above all.
-
-    Returns:
-        the plan, a copy. Without devices that have memory of their own it has no layers.
-
-    Raises:
-        ModelNotFoundError, ModelPermissionError, ModelFileError, ModelLoadError: as for ``estimate_memory``.
-        BackendError: no device of that name.
-        InvalidArgumentError, ArgumentTypeError: a parameter that can't be.
-
-    Threads: any.
-    """
-    source = model_source.source(path, offset)
-    if kv_overrides is not None:
-        check.instance("kv_overrides", kv_overrides, Mapping)
-    model_file.check_model(source.name, source.headers(), kv_overrides or {})
-    return of_headers(
-        source.headers(),
-        kv_overrides or {},
-        context,
-        rooms(devices),
-        None if tensor_split is None else check.listed("tensor_split", tensor_split, "shares"),
-        margin,
-    )
 
 
 def of_headers(
@@ -141,31 +98,6 @@ def chosen(devices: Iterable[str | Device] | None) -> list[Device] | None:
     return [each if isinstance(each, Device) else Device.find(each) for each in named]
 
 
-def automatic(
-    headers: Sequence[Header],
-    overrides: Mapping[str, object],
-    context: Mapping[str, Any] | None,
-    devices: list[Device] | None,
-    tensor_split: Sequence[float] | None,
-    main_gpu: int | None,
-) -> int:
-    """Return what ``n_gpu_layers="auto"`` of :meth:`Model.load` means.
-
-    Arguments:
-        context: what is to fit in as well; None = as many tokens as the model was trained for, up to 4096.
-        main_gpu: the only one that is used; None = all.
-    """
-    if context is None:
-        arch = headers[0].values.get("general.architecture")
-        trained = headers[0].values.get(f"{arch}.context_length")
-        context = {"n_ctx": min(_CONTEXT, trained) if isinstance(trained, int) and trained else _CONTEXT}
-    check.instance("fit_context", context, Mapping)
-    available = rooms(devices)
-    if main_gpu is not None and available:
-        available = available[main_gpu : main_gpu + 1] if main_gpu >= 0 else []
-    return of_headers(headers, overrides, context, available, tensor_split).n_gpu_layers
-
-
 def rooms(devices: Iterable[str | Device] | None) -> list[Room]:
     """Return the devices that get layers, with their free memory: the chosen ones, else all GPUs."""
     if devices is None:
@@ -190,31 +122,79 @@ def spread(
     margin: int | None = None,
 ) -> LayerPlan:
     """Return the plan with the most layers on devices in which each has room for what it gets."""
+    for n in range(len(estimate.layers) + 1 if available else 0, 0, -1):
+        plan = with_layers(estimate, available, tensor_split, n)
+        if fits(plan, margin):
+            return plan
+    return with_layers(estimate, available, tensor_split, 0)
+
+
+def with_layers(
+    estimate: MemoryEstimate, available: Sequence[Room], tensor_split: Sequence[float] | None, n: int
+) -> LayerPlan:
+    """Return the plan with ``n`` layers on devices."""
     sizes = [layer.weights + layer.context for layer in estimate.layers]
     sizes.append(estimate.output + estimate.output_copy)
     count = len(sizes)
-    for n in range(count if available else 0, 0, -1):
-        shares = _shares(available, tensor_split, n)
-        needed = [0] * len(available)
-        layers = [0] * len(available)
-        for layer, device in zip(range(count - n, count), shares, strict=True):
-            needed[device] += sizes[layer]
-            layers[device] += 1
-        needed = [
-            each + (estimate.compute if number else 0) for each, number in zip(needed, layers, strict=True)
-        ]
-        if all(_fits(need, room.free, margin) for room, need in zip(available, needed, strict=True) if need):
-            given = tuple(map(DeviceShare, *zip(*available, strict=True), layers, needed))
-            host = estimate.input + sum(sizes[: count - n]) + estimate.compute
-            return LayerPlan(n, count, given, host, estimate)
-    nothing = tuple(DeviceShare(room.name, room.free, 0, 0) for room in available)
-    return LayerPlan(0, count, nothing, estimate.total, estimate)
+    needed = [0] * len(available)
+    layers = [0] * len(available)
+    for layer, device in zip(range(count - n, count), _shares(available, tensor_split, n), strict=True):
+        needed[device] += sizes[layer]
+        layers[device] += 1
+    given = tuple(
+        DeviceShare(room.name, room.free, number, need + (estimate.compute if number else 0))
+        for room, number, need in zip(available, layers, needed, strict=True)
+    )
+    if n == 0:
+        return LayerPlan(0, count, given, estimate.total, estimate)
+    return LayerPlan(n, count, given, estimate.input + sum(sizes[: count - n]) + estimate.compute, estimate)
 
 
-def _fits(needed: int, free: int, margin: int | None) -> bool:
-    """Tell whether an estimate of so many bytes is safe on a device with so much free memory."""
-    spare = min(_SPARE, free // 10) if margin is None else margin
-    return needed * (100 + _PERCENT) <= (free - spare) * 100
+def fits(plan: LayerPlan, margin: int | None) -> bool:
+    """Tell whether each device of a plan has room for what it gets."""
+    most = _SPARE_MEASURED if plan.measured else _SPARE
+    percent = 100 if plan.measured else 100 + _PERCENT
+    for each in plan.devices:
+        spare = min(most, each.free // 10) if margin is None else margin
+        if each.needed and each.needed * percent > (each.free - spare) * 100:
+            return False
+    return True
+
+
+def measured(plan: LayerPlan, found: MemoryBreakdown) -> LayerPlan:
+    """Return a plan with what llama.cpp says that its devices and the host will take."""
+    needed: dict[str | None, int] = {}
+    for entry in found.entries:  # what a device lends the host to exchange data is the host's memory
+        place = None if entry.is_host else entry.device
+        needed[place] = needed.get(place, 0) + entry.total
+    given = tuple(replace(each, needed=needed.pop(each.name, 0)) for each in plan.devices)
+    return replace(plan, devices=given, host=sum(needed.values()), measured=True)
+
+
+def most_layers(
+    first: LayerPlan, measure: Callable[[int], LayerPlan | None], margin: int | None
+) -> LayerPlan | None:
+    """Return the measured plan with the most layers that fits; None if not even one layer does.
+
+    Arguments:
+        first: the plan by estimate: the search begins there, and ends after one measure if all layers fit.
+        measure: gives the measured plan with so many layers, None if llama.cpp refuses it: a device that
+            can't hold a tensor that large, say.
+    """
+    best: LayerPlan | None = None
+    low, high, step = 0, first.n_layers + 1, 1
+    n = max(first.n_gpu_layers, 1)
+    while low < n < high:
+        plan = measure(n)
+        if plan is not None and fits(plan, margin):
+            best, low = plan, n
+        else:
+            high = n
+        if low and high <= first.n_layers:  # it lies between two measures
+            n = (low + high) // 2
+        else:
+            n, step = (min(low + step, first.n_layers) if low else max(high - step, 1)), 2 * step
+    return best
 
 
 def _shares(available: Sequence[Room], tensor_split: Sequence[float] | None, n: int) -> list[int]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from . import model_memory, model_saving
 from ._core import binding, check, model_file, model_source
 from ._core import isolate as isolate_
-from ._core.choices import members
 from ._core.gate import Gate
 from ._core.handle import Handle
 from ._core.model_file import Path
@@ -186,6 +185,7 @@ class Model(ModelUses):
                 main_gpu=main_gpu,
                 tensor_split=tensor_split,
                 devices=devices,
+                fit_context=fit_context,
                 tensor_buft_overrides=tensor_buft_overrides,
                 load_mode=load_mode,
                 lazy_mode=lazy_mode,
@@ -224,16 +224,25 @@ class Model(ModelUses):
                 undone.callback(workers.end)
                 devices = workers.devices(devices)
             if isinstance(n_gpu_layers, str) and n_gpu_layers == "auto":
-                from . import layer_plan  # few need it
+                from . import device_plan, layer_plan  # few need it
 
                 devices = layer_plan.chosen(devices)
-                n_gpu_layers = layer_plan.automatic(
+                n_gpu_layers = device_plan.automatic(
+                    path,
+                    offset,
                     source.headers(),
-                    kv_overrides or {},
                     fit_context,
-                    devices,
-                    tensor_split,
-                    main_gpu if split_mode in ("none", members(active, "llama_split_mode")["none"]) else None,
+                    {
+                        "split_mode": split_mode,
+                        "main_gpu": main_gpu,
+                        "tensor_split": tensor_split,
+                        "devices": devices,
+                        "tensor_buft_overrides": tensor_buft_overrides,
+                        "kv_overrides": kv_overrides,
+                        "use_extra_bufts": use_extra_bufts,
+                        "no_host": no_host,
+                        "load_mtp": load_mtp,
+                    },
                 )
             elif fit_context is not None:
                 raise InvalidArgumentError("fit_context is for n_gpu_layers='auto' only")

@@ -1,4 +1,4 @@
-"""Back ends that were built for the tests, and programs that run on them.
+"""Back ends that were built for the tests.
 
 `LLAMA_FFI_TEST_BUILDS` names a folder that holds what `python -m build_backends.build NAME --out FOLDER/NAME`
 has made; without it what lies in the cache is taken.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,6 @@ import pytest
 import llama_ffi as lf
 from vendor.cache import cache_folder
 
-ROOT = Path(__file__).resolve().parents[2]
 VARIABLE = "LLAMA_FFI_TEST_BUILDS"
 
 LLVMPIPE = {"GGML_VK_VISIBLE_DEVICES": "0", "GGML_VK_DISABLE_F16": "1", "GGML_VK_DISABLE_COOPMAT": "1"}
@@ -46,15 +43,3 @@ def beside_core(folder: Path, name: str, scratch: Path) -> dict[str, str]:
     place.symlink_to(folder)
     module = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["backend"]
     return {"LLAMA_FFI_CACHE": str(scratch), "LLAMA_FFI_BACKEND": module}
-
-
-def run(code: str, environment: dict[str, str], seconds: float = 500) -> subprocess.CompletedProcess[str]:
-    """Run a program in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "GGML_NO_BACKTRACE": "1", **environment},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-    )

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,42 +10,11 @@ import pytest
 
 import llama_ffi as lf
 
-PROMPT = "Once upon a time"
-TOKENS = 48
-
-
-class RpcWorker:
-    """`llama-ffi rpc-worker` on a free port of the loopback."""
-
-    def __init__(self, log: Path, *arguments: str) -> None:
-        self.log = log
-        with open(log, "wb") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "llama_ffi", "rpc-worker", "--port", "0", "-t", "1", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                # a test run in the background ignores Ctrl-C, and so would its children
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-            )
-        assert self.process.stdout is not None
-        self.ready = self.process.stdout.readline()
-        self.endpoint = self.ready.split()[-1] if self.ready else ""
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.kill()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+from .processes import PROMPT, TOKENS, RpcWorker, Start
 
 
 @pytest.fixture
-def worker(tmp_path: Path) -> Iterator[Callable[..., RpcWorker]]:
+def worker(tmp_path: Path) -> Iterator[Start]:
     """Start a worker; it ends with the test."""
     started: list[RpcWorker] = []
 
@@ -83,11 +48,3 @@ def by_cpu(greedy: Callable[..., str]) -> str:
         text = greedy(model)
     assert len(text) > 50
     return text
-
-
-def run_python(code: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a program in a process of its own."""
-    environment = {**os.environ, "GGML_NO_BACKTRACE": "1", **options.pop("env", {})}
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment, **options
-    )

@@ -31,11 +31,9 @@ from llama_ffi.errors import (
     UnsupportedError,
 )
 
-from .conftest import PROMPT, RpcWorker, run_python
+from .processes import PROMPT, Start, run
 
 pytestmark = pytest.mark.model
-
-Start = Callable[..., RpcWorker]
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +227,7 @@ except lf.errors.ModelFileError as error:
     assert "died (SIGSEGV)" in str(error), error
     print("alive")
 """
-    done = run_python(code)
+    done = run(code)
     assert done.stdout == "alive\n", done.stdout + done.stderr
     assert issubclass(ModelFileError, OSError)
 
@@ -310,7 +308,7 @@ def test_the_parent_is_killed() -> None:
 
 def test_the_parent_ends_without_closing() -> None:
     code = "import llama_ffi as lf\nm = lf.IsolatedModel.load(lf.tiny_model_path())\nprint(m.pid)"
-    done = run_python(code)
+    done = run(code)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert gone(int(done.stdout))
 
@@ -346,7 +344,7 @@ except KeyboardInterrupt:
 assert "".join(model.generate({PROMPT!r}, max_tokens=20, temp=0, n_threads=1)) == text
 model.close()
 """
-    done = run_python(code)
+    done = run(code)
     assert done.stdout == "interrupted\n" and done.returncode == 0, done.stdout + done.stderr
 
 
@@ -396,7 +394,7 @@ if child == 0:
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 print(len(model.tokenize("a")) > 0)
 """
-    done = run_python(code)
+    done = run(code)
     assert done.stdout == "True\n", done.stdout + done.stderr
     assert issubclass(ForkedError, RuntimeError)
 
@@ -408,5 +406,5 @@ import llama_ffi as lf
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")
 lf.IsolatedModel.load(lf.tiny_model_path()).close()
 """
-    done = run_python(code)
+    done = run(code)
     assert "llama_ffi INFO" in done.stdout and "general.architecture" in done.stdout, done.stdout

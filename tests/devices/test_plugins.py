@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from .builds import LLVMPIPE, beside_core, built, run
-from .conftest import PROMPT
+from .builds import LLVMPIPE, beside_core, built
+from .processes import PROMPT, run
 
 pytestmark = pytest.mark.model
 

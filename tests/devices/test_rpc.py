@@ -20,11 +20,9 @@ from llama_ffi.errors import (
     RpcConnectError,
 )
 
-from .conftest import RpcWorker, run_python
+from .processes import RpcWorker, Start, run
 
 pytestmark = pytest.mark.model
-
-Start = Callable[..., RpcWorker]
 
 
 @pytest.fixture
@@ -124,7 +122,7 @@ for piece in pieces:
     pass
 print("survived")
 """
-    done = run_python(code)
+    done = run(code)
     assert done.returncode == -signal.SIGABRT, done.stdout + done.stderr
     assert "Remote RPC server crashed" in done.stderr
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from .builds import built, run
-from .conftest import PROMPT
+from .builds import built
+from .processes import PROMPT, run
 
 pytestmark = pytest.mark.model
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llama_ffi.errors import InvalidArgumentError
-from llama_ffi.layer_plan import Room, of_headers, spread
+from llama_ffi.layer_plan import LayerPlan, Room, measured, most_layers, of_headers, spread, with_layers
 from llama_ffi.memory_estimate import LayerMemory, MemoryEstimate
+from llama_ffi.memory_use import MemoryBreakdown, MemoryUse
 
 MB = 2**20
 
@@ -92,6 +93,7 @@ def test_tied_embeddings_are_copied() -> None:
     assert spread(tied, [Room("GPU0", 720 * MB)], None, 0).n_gpu_layers == 1
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     free=st.lists(st.integers(0, 3000 * MB), min_size=1, max_size=4),
     layers=st.lists(st.integers(0, 300 * MB), min_size=1, max_size=40),
@@ -119,3 +121,48 @@ def test_more_memory_never_means_fewer_layers() -> None:
     counts = [plan([free * MB])[0] for free in range(0, 1600, 7)]
     assert all(less <= more for less, more in pairwise(counts))
     assert counts[0] == 0 and counts[-1] == 11
+
+
+def breakdown(device: int, host: int) -> MemoryBreakdown:
+    """Return what a GPU takes, with memory of the host that it shares, and the host's own."""
+    return MemoryBreakdown(
+        (
+            MemoryUse("GPU0", "GPU0", False, device, 0, 0),
+            MemoryUse("GPU0_Host", "GPU0", True, 1, 0, host),
+            MemoryUse("CPU", None, True, 0, 7, 0),
+        )
+    )
+
+
+def test_a_measured_plan() -> None:
+    plan = with_layers(estimate(), [Room("GPU0", 1000 * MB), Room("GPU1", 1000 * MB)], None, 4)
+    found = measured(plan, breakdown(300 * MB, 20))
+    assert found.measured and not plan.measured
+    assert [each.needed for each in found.devices] == [300 * MB, 0] and found.host == 28
+    assert [each.layers for each in found.devices] == [each.layers for each in plan.devices] == [2, 2]
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(
+    n_layer=st.integers(1, 100),
+    guess=st.integers(0, 110 * 100),
+    free=st.integers(0, 110 * 100),
+)
+def test_a_search_by_measure_finds_the_most(n_layer: int, guess: int, free: int) -> None:
+    """Wherever it begins, and without trying each number of layers: each is a load."""
+    thought = estimate(n_layer, layer=100 * MB, kv=0, compute=0)
+    first = spread(thought, [Room("GPU0", guess * MB)], None, 0)
+    asked = []
+
+    def ask(n: int) -> LayerPlan:
+        asked.append(n)
+        return measured(
+            with_layers(thought, [Room("GPU0", free * MB)], None, n), breakdown(n * 100 * MB + 50 * MB, 0)
+        )
+
+    best = most_layers(first, ask, 0)
+    expected = min(max(0, (free - 50) // 100), n_layer + 1)
+    assert (best.n_gpu_layers if best else 0) == expected
+    assert len(set(asked)) == len(asked) <= 2 + 2 * (n_layer + 1).bit_length()
+    if first.n_gpu_layers == expected == n_layer + 1:
+        assert len(asked) == 1
