@@ -20,6 +20,8 @@ from tests.fuzz.calls.surface import calls
 from tests.fuzz.gguf import bases
 
 BATCH = 1200
+AT_ONCE = 20
+"""Methods of a child that makes calls with odd values."""
 HANG = 600.0 if "ASAN_OPTIONS" in os.environ else 60.0
 """Seconds without a new call after which a child counts as hung."""
 
@@ -43,6 +45,8 @@ class Options:
     """classes or calls to stay with, with commas between"""
     each: int = 0
     """instead of calls at random: each call as a program would make it, up to so many times"""
+    odd: float = 0.0
+    """instead of calls at random: each odd value in each place, or this share of them"""
     keep: Path | None = None
     """folder for the calls that killed"""
     batch: int = BATCH
@@ -101,6 +105,8 @@ class Campaign:
         return sum(count for (_, how, _), count in self.findings.items() if how == ended)
 
     def run(self) -> None:
+        if self.options.odd:
+            self.options.count, self.options.batch = len(self.table.rows), AT_ONCE
         threads = [threading.Thread(target=self._work) for _ in range(self.options.jobs)]
         for thread in threads:
             thread.start()
@@ -121,7 +127,8 @@ class Campaign:
             results.unlink(missing_ok=True)
             if options.each:
                 self.planned, size = options.count, 0
-            given = ["--seed", str(options.seed), "--first", str(number * 1000), "--calls", str(size)]
+            first = number * (options.batch if options.odd else 1000)
+            given = ["--seed", str(options.seed), "--first", str(first), "--calls", str(size)]
             status, words = self._child(results, given)
             cases = self._take(results)
             if status != 0:
@@ -135,7 +142,7 @@ class Campaign:
         results.touch()
         command = [sys.executable, "-X", "faulthandler", "-m", "tests.fuzz.calls.child", str(self.bases)]
         command += [str(results), *given]
-        for name in ("only", "without", "until", "each"):
+        for name in ("only", "without", "until", "each", "odd"):
             if getattr(options, name):
                 command += [f"--{name}", str(getattr(options, name))]
         environment = {**os.environ, "GGML_NO_BACKTRACE": "1", "PYTHONPATH": os.getcwd()}

@@ -47,6 +47,7 @@ def main() -> int:
     parser.add_argument("--only", default="")
     parser.add_argument("--until", default="")
     parser.add_argument("--each", type=int, default=0)
+    parser.add_argument("--odd", type=float, default=0)
     args = parser.parse_args()
     if "ASAN_OPTIONS" not in os.environ:  # its shadow memory alone is terabytes of addresses
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -67,6 +68,8 @@ def main() -> int:
             run.case(case["kind"], case["seed"], case["calls"])
     elif args.each:
         run.sweep(args.seed, args.each)
+    elif args.odd:
+        run.odd(args.seed, args.first, args.calls, args.odd)
     else:
         done, number = 0, args.first
         while done < args.calls:
@@ -126,6 +129,23 @@ class Run:
 
             self.in_a_world("llama", seed + first, calls)
 
+    def odd(self, seed: int, first: int, count: int, share: float) -> None:
+        """Make some of the calls with each odd value in each place, or with a share of these."""
+        from tests.fuzz.calls.odd import ODD
+        from tests.fuzz.calls.world import CALLS, places
+
+        for name in self.choice(list(CALLS))[first : first + count]:
+            rnd = random.Random(f"{seed}.{name}")
+
+            def calls(world: World, name: str = name, rnd: random.Random = rnd) -> None:
+                for key in places(name):
+                    for value in ODD:
+                        if rnd.random() < share:
+                            world.odd_call(rnd, name, key, {"odd": value})
+                    world.forget()
+
+            self.in_a_world("llama", seed, calls)
+
     def in_a_world(self, kind: str, seed: int, calls: Callable[[World], None]) -> int:
         """Make calls in a world of their own, and write down what came of them."""
         import llama_ffi as lf
@@ -158,11 +178,7 @@ class Run:
         """Return what a case may call: some names of the deck, so that each has its turn."""
         from tests.fuzz.calls.world import CALLS
 
-        order = [
-            name
-            for name in CALLS
-            if not self.only or {name, CALLS[name].owner, name.split(".")[0]} & self.only
-        ]
+        order = self.choice(list(CALLS))
         if len(self.deck) < HAND:
             self.deck += random.Random(f"{self.first}.{len(self.deck)}").sample(order, len(order))
         names = [self.deck.pop() for _ in range(min(HAND, len(order)))]
@@ -170,6 +186,13 @@ class Run:
             few = [name for name in order if CALLS[name].owner in ("Context", "Memory", "SamplerChain")]
             names += rnd.sample(few, 8)
         return names
+
+    def choice(self, names: list[str]) -> list[str]:
+        """Return those of the names that the run stays with."""
+        from tests.fuzz.calls.world import CALLS
+
+        few = self.only
+        return [name for name in names if not few or {name, CALLS[name].owner, name.split(".")[0]} & few]
 
     def finish(self) -> None:
         self.write({"finished": True})

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import llama_ffi as lf
+from tests.fuzz.calls.odd import ODD
 
 Described = Any
 
@@ -152,6 +153,8 @@ def value(described: Described, slots: dict[str, Any], folder: Path) -> Any:
             return _function(what, slots)
         case "object":
             return object()
+        case "odd":
+            return ODD[what](folder)
     raise ValueError(f"no such description: {kind}")
 
 

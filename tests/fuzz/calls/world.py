@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import random
 import threading
 import traceback
@@ -69,6 +70,14 @@ ONE_WRONG = 1e-9
 """Wildness of a call in which one argument is wrong and all else right."""
 PARTS = ("fields", "tensors", "metadata")
 """Attributes whose values are objects too."""
+
+
+def places(name: str) -> list[str]:
+    """Return the parameters of a call that can be given by name."""
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    found = [parameter.name for parameter in CALLS[name].parameters if parameter.kind not in kinds]
+    return list(dict.fromkeys([*found, *arguments.BEHIND_STARS.get(name, {})]))
+
 
 CLASSES = {name: target(name) for name in {each.owner for each in CALLS.values()} if name}
 
@@ -240,6 +249,18 @@ class World:
         self.perform(made)
         outcome = self.outcomes[at]
         return outcome | {"returned": outcome["ended"] == "returned"}
+
+    def odd_call(self, rnd: random.Random, name: str, key: str, value: Any) -> None:
+        """Make a call as a program would, but for one argument."""
+        made = self.make(name, rnd, 0.0)
+        if made is not None:
+            self.perform(made | {"args": made["args"] | {key: value}, "chosen": "wild"})
+
+    def forget(self) -> None:
+        """Let go of all objects but the models that the case began with."""
+        self.slots = {name: each for name, each in self.slots.items() if "." not in name}
+        for found in self.classes.values():
+            found[:] = [name for name in found if name in self.slots]
 
     # --- performing ---
 
