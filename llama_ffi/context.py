@@ -334,9 +334,12 @@ class Context(ReadsOutputs, SamplesOnBackend, ProcessesBatches, ContextSnapshots
 
         Raises:
             BorrowedError: a borrowed view exists; the outputs would be laid out anew.
+            UnsupportedError: llama.cpp reads this model's embeddings by another width than they have.
             ClosedError, BusyError.
         """
         embeddings = check.truth("embeddings", embeddings)
+        if embeddings and self._limits.unreadable:
+            raise UnsupportedError(self._limits.unreadable)
         with self._handle as ctx:
             self._outputs.switch_embeddings(embeddings)
             self._lib.llama_set_embeddings(ctx, embeddings)

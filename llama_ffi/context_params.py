@@ -83,6 +83,8 @@ class ModelFacts:
     """bytes of weights"""
     no_alloc: bool
     """nothing will be allocated, only counted"""
+    unreadable: str
+    """why C can't read embeddings; "" = it can"""
 
 
 def context_params(
@@ -172,6 +174,13 @@ def context_params(
             f"the model's metadata want pooling type {model.pooling}, which libllama doesn't have; choose "
             f"one with pooling_type"
         )
+    ranks = named["rank"] in (params.pooling_type, model.pooling) and params.pooling_type in (
+        named["rank"],
+        named["unspecified"],
+    )
+    # C reads them from t5's encoder in any case, and scores by another width
+    if model.unreadable and ((params.embeddings and not ranks) or model.arch == "t5"):
+        raise ContextCreateError(model.unreadable)
     _check_together(active, model, params)
     return params
 

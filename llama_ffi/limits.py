@@ -14,6 +14,8 @@ _WITHOUT_LOGITS = frozenset({
     *("neo-bert", "nomic-bert", "nomic-bert-moe", "t5encoder", "wavtokenizer-dec"),
 })  # fmt: skip
 """Architectures whose graphs end in embeddings; tests/model/matrix compares it with what C does."""
+_WIDTH_OF_THEIR_OWN = frozenset({"lfm2", "lfm2moe", "wavtokenizer-dec"})
+"""Architectures whose graphs end in a matrix to n_embd_out."""
 NO_LIMIT = 2**31
 """A position limit that no position reaches."""
 
@@ -44,6 +46,7 @@ class Limits:
         "pooled",
         "position_limit",
         "separate_streams",
+        "unreadable",
     )
 
     causal: bool
@@ -79,6 +82,8 @@ class Limits:
     position_limit: int
     separate_streams: bool
     """sequences don't share their memory"""
+    unreadable: str
+    """why C can't read embeddings; "" = it can"""
 
 
 def read(
@@ -116,7 +121,19 @@ def read(
         ) from None
     limits.position_limit = _position_limit(model)
     limits.separate_streams = not kv_unified and limits.n_seq_max > 1
+    limits.unreadable = _unreadable(model) if limits.pooled != "RANK" else ""
     return limits
+
+
+def _unreadable(model: Model) -> str:
+    """Return why C can't read the model's embeddings, which it takes to be n_embd_out wide; "" = it can."""
+    wanted, made = model.n_embd_out, model.n_embd
+    if wanted == made or model.arch in _WIDTH_OF_THEIR_OWN:
+        return ""
+    return (
+        f"embeddings of {model.arch!r} models can't be read: this one makes {made} floats for a token, and "
+        f"llama.cpp reads {wanted} (n_embd_out)"
+    )
 
 
 def _no_embeddings(model: Model, mtp: bool) -> str:
@@ -154,6 +171,7 @@ def facts(model: Model) -> ModelFacts:
         has_encoder=model.has_encoder,
         size=model.size,
         no_alloc=model.no_alloc,
+        unreadable=_unreadable(model),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
-from .._core import binding, check
+from .._core import binding, check, logs
 from .._core.handle import Handle
 from ..errors import ArgumentTypeError, InvalidArgumentError, SamplerError
 from .adders import Adders
@@ -112,6 +112,7 @@ class SamplerChain(Adders, Choosing):
         """Log what was measured so far, at the level "info". C: llama_perf_sampler_print"""
         with self._handle as chain:
             self._lib.llama_perf_sampler_print(chain)
+        logs.reraise()
 
     def add(self, sampler: Sampler) -> SamplerChain:
         """Append a sampler; it belongs to the chain from now on. Return the chain.

@@ -93,6 +93,34 @@ def test_documents_are_sorted_by_their_scores() -> None:
         assert lf.embed(model, "a", pooling="cls").shape == (model.n_embd_out,)
 
 
+@pytest.mark.parametrize("kind", ["deepseek4", "qwen4exp", "llama", "t5"])
+def test_embeddings_of_another_width_than_c_reads(kind: str) -> None:
+    """C reads n_embd_out floats of each, and would go beyond its tensor: found by the call fuzzer."""
+    lie = {f"{kind}.embedding_length_out": 1_000_000} if kind in ("llama", "t5") else {}
+    with testing.random_model(kind, seed=1, metadata=lie) as model:
+        assert model.n_embd_out != model.n_embd
+        with pytest.raises(errors.ContextCreateError, match=f"embeddings of '{kind}' models can't be read"):
+            model.context(n_ctx=32, embeddings=True, n_threads=1)
+        if kind == "t5":
+            with pytest.raises(
+                errors.ContextCreateError, match="can't be read"
+            ):  # its encoder makes them always
+                model.context(n_ctx=32, n_threads=1)
+            return
+        with pytest.raises(errors.ContextCreateError, match=f"{model.n_embd_out} "):
+            lf.embed(model, "hello")
+        with model.context(n_ctx=32, n_threads=1) as ctx:
+            with pytest.raises(errors.UnsupportedError, match="can't be read"):
+                ctx.set_embeddings(True)
+            ctx.decode(lf.Batch.from_tokens([5, 6]))
+            assert np.isfinite(ctx.logits(-1)).all()
+
+
+def test_a_width_of_their_own() -> None:
+    with testing.random_model("lfm2", seed=1, metadata={"lfm2.embedding_length_out": 16}) as model:
+        assert lf.embed(model, "hello", n_threads=1).shape == (16,)
+
+
 def test_mistakes() -> None:
     with testing.random_model("bert", seed=1) as model:
         with pytest.raises(errors.UnsupportedError, match="classifier"):

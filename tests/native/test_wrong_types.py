@@ -179,3 +179,20 @@ def test_flags_as_arrays_still_count(tiny_model: Path) -> None:
             lf.ChatSession(model, messages=3)  # type: ignore[arg-type]
         with pytest.raises(ArgumentTypeError, match="messages"):
             lf.chat.apply_template(model, np.array(3))  # type: ignore[arg-type]
+
+
+def test_what_the_logs_function_raises_comes_out_of_the_call_that_logs() -> None:
+    """It came out of the next call that has to do with logs, whatever that was."""
+
+    def raises(_level: int, _piece: bytes) -> None:
+        raise RuntimeError("from the log's function")
+
+    chain = lf.SamplerChain().add_greedy()
+    lf.log.forward(raises)
+    try:
+        with pytest.raises(RuntimeError, match="from the log's function"):
+            chain.perf_print()
+    finally:
+        lf.log.forward(None)
+    chain.perf_print()
+    lf.testing.random_model("llama").close()

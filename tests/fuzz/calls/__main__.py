@@ -28,7 +28,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no new child after so long")
     parser.add_argument("--without", default="", help="switch these checks off (tests/fuzz/calls/off.py)")
     parser.add_argument("--no-guard", action="store_true", help="leave the guard out as well")
-    parser.add_argument("--keep", type=Path, help="folder for the calls that killed")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for the calls that killed, and for those that ended wrong"
+    )
     parser.add_argument("--again", type=Path, help="run recorded calls again")
     parser.add_argument("--only", default="", help="only these classes or calls, with commas between")
     parser.add_argument("--each", type=int, default=0, help="make each call as it should be, up to so often")

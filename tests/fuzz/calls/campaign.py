@@ -48,7 +48,7 @@ class Options:
     odd: float = 0.0
     """instead of calls at random: each odd value in each place, or this share of them"""
     keep: Path | None = None
-    """folder for the calls that killed"""
+    """folder for the calls that killed, or ended in an error that isn't ours"""
     batch: int = BATCH
     """calls of a child"""
     until: str = ""
@@ -130,7 +130,7 @@ class Campaign:
             first = number * (options.batch if options.odd else 1000)
             given = ["--seed", str(options.seed), "--first", str(first), "--calls", str(size)]
             status, words = self._child(results, given)
-            cases = self._take(results)
+            cases = self._take(results, f"child{number}")
             if status != 0:
                 self._died(number, status, words, cases)
             for each in (results, results.with_suffix(".err")):
@@ -167,8 +167,8 @@ class Campaign:
         said = [line for line in lines if line.strip()]
         return status, said if len(said) < 40 else [*said[:12], "...", *said[-25:]]
 
-    def _take(self, results: Path) -> list[dict[str, Any]]:
-        """Add up a child's results; returns its cases with their calls."""
+    def _take(self, results: Path, child: str) -> list[dict[str, Any]]:
+        """Add up a child's results; returns its cases with their calls. Those with findings are kept."""
         cases: list[dict[str, Any]] = []
         with self.lock:
             for line in results.read_text().splitlines():
@@ -186,6 +186,8 @@ class Campaign:
                         self.findings[finding["call"], finding["ended"], finding["words"]] += 1
                         if finding["ended"] == "caught by the guard":
                             self._look(finding["words"])
+                    if each["findings"]:
+                        self._keep(cases[-1:], f"{child}.case{len(cases)}")
         return cases
 
     def _look(self, words: str) -> None:
@@ -198,7 +200,13 @@ class Campaign:
         file.write_text(json.dumps(list(cases)))
         results = file.with_suffix(".results")
         results.unlink(missing_ok=True)
-        return self._child(results, ["--again", str(file.resolve())])
+        status, words = self._child(results, ["--again", str(file.resolve())])
+        lines = [json.loads(line) for line in results.read_text().splitlines()]
+        found = [finding["words"] for each in lines for finding in each.get("findings", ())]
+        return (status, words) if status != 0 or not found else ("found", found)
+
+    def _kills(self, cases: Iterable[dict[str, Any]]) -> bool:
+        return self.again(cases)[0] not in (0, "found")
 
     def _died(self, number: int, status: int | str, words: Words, cases: list[dict[str, Any]]) -> None:
         """Cut the calls down to those that it takes, and keep them."""
@@ -206,18 +214,21 @@ class Campaign:
         with self.lock:
             self._look(" ".join(words))
         if status != "hang" and cases and not self.options.until:
-            kills = self.again(minimal)[0] != 0
+            kills = self._kills(minimal)
             if not kills:
                 minimal = cases
-                kills = self.again(minimal)[0] != 0
+                kills = self._kills(minimal)
             if kills and len(minimal) == 1:
                 minimal = [minimal[0] | {"calls": self._fewer(minimal[0])}]
         with self.lock:
             self.deaths.append(Death(number, status, kills, words, minimal))
-            if self.options.keep:
-                self.options.keep.mkdir(parents=True, exist_ok=True)
-                name = f"seed{self.options.seed}.child{number}.json"
-                (self.options.keep / name).write_text(json.dumps(minimal, indent=1) + "\n")
+            self._keep(minimal, f"child{number}")
+
+    def _keep(self, cases: list[dict[str, Any]], name: str) -> None:
+        if self.options.keep:
+            self.options.keep.mkdir(parents=True, exist_ok=True)
+            path = self.options.keep / f"seed{self.options.seed}.{name}.json"
+            path.write_text(json.dumps(cases, indent=1) + "\n")
 
     def _fewer(self, case: dict[str, Any]) -> list[Any]:
         calls, size = case["calls"], len(case["calls"]) // 2
@@ -226,7 +237,7 @@ class Campaign:
             at = 0
             while at < len(calls) and time.monotonic() < end:
                 fewer = calls[:at] + calls[at + size :]
-                if self.again([case | {"calls": fewer}])[0] != 0:
+                if self._kills([case | {"calls": fewer}]):
                     calls = fewer
                 else:
                     at += size

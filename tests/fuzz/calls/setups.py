@@ -173,7 +173,7 @@ def loras(world: World, rnd: random.Random) -> Ready:
 def sampler_for(world: World, rnd: random.Random) -> Ready:
     ctx = sequences(world, rnd)
     made = chain(world, rnd, seed=3)
-    if rnd.random() < 0.3:
+    if rnd.random() < 0.2:
         made = need(world.do("SamplerChain", None))
         for _ in range(rnd.randint(1, 3)):
             world.do("SamplerChain.add_top_k", made, k=rnd.randint(2, 30))
@@ -480,7 +480,7 @@ def trainer(world: World, rnd: random.Random) -> Ready:
     model = need(world.do("testing.random_model", None, kind="llama", seed=rnd.randint(0, 2)))
     made = need(world.do("Trainer", None, model=model, n_ctx=256, n_threads=1))
     rows = [[rnd.randint(3, 140) for _ in range(257)]]
-    if rnd.random() < 0.15:
+    if rnd.random() < 0.1:
         rows[0][rnd.randint(0, 256)] = rnd.choice((-1, 10**6))
     return Ready(made, {"dataset": need(world.do("Dataset", None, rows=rows)), "learning_rate": 1e-4})
 
@@ -510,6 +510,18 @@ def tensors(world: World, rnd: random.Random) -> Ready:
         "type": rnd.choice(("f16", "f32")),
     }
     return made
+
+
+def merged(world: World, rnd: random.Random) -> Ready:
+    made = gguf(world, rnd)
+    other: Described = {"dict": [["a.b", 3]]}
+    if rnd.random() < 0.5:
+        other = need(world.do("gguf.GgufContext", None, metadata=other))
+    return Ready(made.on, {"other": other})
+
+
+def new_tensor(world: World, rnd: random.Random) -> Ready:
+    return Ready(gguf(world, rnd).on, {"name": rnd.choice(("new.weight", "new.bias", "output.weight"))})
 
 
 def gguf(world: World, rnd: random.Random) -> Ready:
@@ -614,6 +626,8 @@ SETUPS: dict[str, Setup] = {
     "rerank": ranked,
     "Model.load_lora": lambda world, rnd: Ready(LLAMA),
     "gguf.GgufContext.set_tensor_type": tensors,
+    "gguf.GgufContext.add_tensor": new_tensor,
+    "gguf.GgufContext.update": merged,
     "gguf.GgufTensor.dequantize": quantized,
 }
 """For one call each."""

@@ -22,6 +22,8 @@ NOT_CALLED = {
     "log.LogFile": "log.to_file makes one",
 }
 """Left out, each with its reason."""
+ONCE = {"numa_init": "a process chooses once"}
+"""Rarely called again where it has returned, each with its reason."""
 NOT_MADE = {
     "IsolatedModel": "calls no C in this process: another one does, and takes half a second to start",
     "IsolatedGeneration": "the same",

@@ -15,7 +15,7 @@ import pytest
 
 import llama_ffi as lf
 from tests.fuzz.calls import arguments, off, setups, shares
-from tests.fuzz.calls.surface import MODULES, NOT_CALLED, NOT_LOOKED_INTO, calls
+from tests.fuzz.calls.surface import MODULES, NOT_CALLED, NOT_LOOKED_INTO, ONCE, calls
 from tests.fuzz.calls.world import CALLS, RECIPES
 from tests.lifetime import killers
 
@@ -50,6 +50,23 @@ def test_every_call_can_succeed() -> None:
     status, result, text = campaign("--each", "20", "--seed", "2")
     assert status == 0, text
     assert result["never called"] == result["without a success"] == [], text
+
+
+def test_odd_values() -> None:
+    """Some of what ``--odd`` does: arrays, surrogates, endless integers in each place, one at a time."""
+    status, result, text = campaign(
+        "--odd", "0.5", "--only", "Batch,StateFile,quantize,Vocab,gguf.GgufWriter"
+    )
+    assert status == 0, text
+    assert result["calls"] >= 800 and result["ended"]["ArgumentTypeError"] >= 100, text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_all_odd_values() -> None:
+    status, result, text = campaign("--odd", "--jobs", "2")
+    assert status == 0, text
+    assert result["calls"] >= 30_000, text
 
 
 @pytest.mark.slow
@@ -136,7 +153,7 @@ def test_every_parameter_has_usual_values() -> None:
 
 def test_the_tables_name_what_there_is() -> None:
     names = calls()
-    assert not NOT_CALLED.keys() & names.keys()
+    assert not NOT_CALLED.keys() & names.keys() and ONCE.keys() <= names.keys()
     assert setups.SETUPS.keys() <= names.keys()
     assert shares.ANSWERS_BY_ITSELF.keys() | shares.ENDS_WITH.keys() <= names.keys()
     assert all(names[name].says_c for name in shares.ANSWERS_BY_ITSELF)

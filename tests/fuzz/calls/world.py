@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import random
@@ -15,8 +16,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 import llama_ffi as lf
+from llama_ffi._core import logs
 from tests.fuzz.calls import arguments, setups, values
-from tests.fuzz.calls.surface import Call, calls, target
+from tests.fuzz.calls.surface import ONCE, Call, calls, target
 
 CALLS = calls()
 RECIPES: dict[str, list[str]] = {
@@ -84,6 +86,9 @@ CLASSES = {name: target(name) for name in {each.owner for each in CALLS.values()
 
 class World:
     """The objects of one case and what was done."""
+
+    spent: ClassVar[set[str]] = set()
+    """calls of ONCE that the process has made"""
 
     def __init__(self, folder: Path, models: dict[str, lf.Model], note: Callable[[Any], None]) -> None:
         self.folder = folder
@@ -173,7 +178,7 @@ class World:
             if receiver is None:
                 return None
         names = {parameter.name for parameter in call.parameters} | set(arguments.BEHIND_STARS.get(name, {}))
-        for key in names & ready.args.keys():
+        for key in sorted(names & ready.args.keys()):  # a set's order is another one in each process
             made[key] = ready.args[key] if rnd.random() >= wildness else self.argument(name, key, rnd, 1.0)
         for parameter in call.parameters:
             if parameter.name in made or (parameter.name in ready.without and rnd.random() >= wildness):
@@ -217,6 +222,8 @@ class World:
     def random_call(self, rnd: random.Random, names: list[str]) -> None:
         """Make up a call, or two at once, and perform it."""
         name = rnd.choice(names)
+        if name in self.spent and rnd.random() < 0.8:
+            return
         wildness = rnd.choices((0.0, ONE_WRONG, 0.15, 0.7), (10, 4, 2, 1))[0]
         made = self.make(name, rnd, wildness)
         if made is None:
@@ -236,7 +243,7 @@ class World:
         near = any(parameter.name in arguments.NEAR for parameter in CALLS[name].parameters)
         if ready.args and near and not ready.once:
             for _ in range(rnd.randint(0, 3)):  # in the same state, with something near or as it was
-                again = self.make(name, rnd, rnd.choice((0.0, ONE_WRONG)), ready)
+                again = self.make(name, rnd, rnd.choices((0.0, ONE_WRONG), (6, 4))[0], ready)
                 if again is not None:
                     self.perform(again)
 
@@ -303,6 +310,8 @@ class World:
                 result = _do(call, receiver, args)
                 reached = Counting.mine() > before
             ended, words = "returned", ""
+            if call.name in ONCE:
+                self.spent.add(call.name)
         except BaseException as error:
             reached = Counting.mine() > before
             ended, words = _ending(error, call)
@@ -333,6 +342,8 @@ class World:
 
     def close(self) -> None:
         lf.log.forward(None)
+        with contextlib.suppress(values.OwnError):  # what it raised where nothing can be raised: in a free
+            logs.reraise()
         for each in list(self.slots.values()):
             if isinstance(each, lf.log.LogFile):
                 each.close()
