@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from ._core import arrays, check
+from ._core import arrays, check, logs
 from ._core.handle import Handle
 from .batch import Batch
 from .batch_ext import BatchExt
@@ -233,7 +233,7 @@ class SamplesOnBackend:
         if chain is not None:
             check.instance("chain", chain, SamplerChain)
         outputs = self._outputs
-        with self._handle as ctx:
+        with self._handle as ctx, logs.capture():
             outputs.borrows.refuse_move("another sampler")
             outputs.switch_embeddings(outputs.embeddings_enabled)  # the outputs will be laid out anew
             sampling = outputs.sampling

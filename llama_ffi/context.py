@@ -323,7 +323,7 @@ class Context(ReadsOutputs, SamplesOnBackend, ProcessesBatches, ContextSnapshots
             ClosedError, BusyError.
         """
         causal = check.truth("causal", causal)
-        with self._handle as ctx:
+        with self._handle as ctx, logs.capture():
             self._lib.llama_set_causal_attn(ctx, causal)
             self._limits.causal = causal
 
@@ -340,7 +340,7 @@ class Context(ReadsOutputs, SamplesOnBackend, ProcessesBatches, ContextSnapshots
         embeddings = check.truth("embeddings", embeddings)
         if embeddings and self._limits.unreadable:
             raise UnsupportedError(self._limits.unreadable)
-        with self._handle as ctx:
+        with self._handle as ctx, logs.capture():
             self._outputs.switch_embeddings(embeddings)
             self._lib.llama_set_embeddings(ctx, embeddings)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
 from . import adapter
-from ._core import check
+from ._core import check, logs
 from .adapter import LoraAdapter
 from .context_resources import ContextResources
 from .errors import AdapterError, ArgumentTypeError
@@ -71,7 +71,7 @@ class ContextAdapters(ContextResources):
         if len({id(lora) for lora, _scale in wanted}) != len(wanted):
             raise AdapterError("an adapter is in the list twice; add its scales up")
         ffi, handle, before = self._ffi, self._handle, self._lora_pointers
-        with handle as ctx:
+        with handle as ctx, logs.capture():
             pointers = [lora.ptr for lora, _scale in wanted]
             adapters = ffi.new("struct llama_adapter_lora *[]", pointers)
             scales = ffi.new("float[]", [scale for _lora, scale in wanted])
@@ -115,7 +115,7 @@ class ContextAdapters(ContextResources):
                 last = check.integer("layer_end", layer_end, first, max(first, n_layer - 1))
             data, size = self._ffi.from_buffer("float[]", rows), rows.size
             digest = hashlib.sha256(rows.tobytes() + b"%d-%d" % (first, last)).hexdigest()
-        with self._handle as ctx:
+        with self._handle as ctx, logs.capture():
             self._decoder.unsettle()
             if self._lib.llama_set_adapter_cvec(ctx, data, size, n_embd, first, last) != 0:
                 raise AdapterError("llama.cpp refuses the control vector: there is no memory for it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, SupportsIndex
 
 from . import memory_use
-from ._core import binding, check
+from ._core import binding, check, logs
 from ._core.owned import Owned
 from .errors import InvalidArgumentError, UnsupportedError
 from .memory_use import MemoryBreakdown
@@ -55,7 +55,7 @@ class ContextResources(Owned):
         several = (
             one if n_threads_batch is None else check.integer("n_threads_batch", n_threads_batch, 1, most)
         )
-        with self._handle as ctx:
+        with self._handle as ctx, logs.capture():
             pools = self._pool_sizes
             if pools is not None and (one > pools[0] or several > pools[1]):
                 raise InvalidArgumentError(
@@ -88,7 +88,7 @@ class ContextResources(Owned):
         if batch_pool is not None:
             check.instance("batch_pool", batch_pool, ThreadPool)
         second = pool if batch_pool is None else batch_pool
-        with self._handle as ctx, pool._handle as one:
+        with self._handle as ctx, pool._handle as one, logs.capture():
             if second is pool:
                 self._attach(ctx, (pool, one), (pool, one))
             else:
@@ -115,7 +115,7 @@ class ContextResources(Owned):
 
         Threads: one call at a time.
         """
-        with self._handle as ctx:
+        with self._handle as ctx, logs.capture():
             self._lib.llama_detach_threadpool(ctx)
             self._pool_sizes = None
 

@@ -110,9 +110,8 @@ class SamplerChain(Adders, Choosing):
 
     def perf_print(self) -> None:
         """Log what was measured so far, at the level "info". C: llama_perf_sampler_print"""
-        with self._handle as chain:
+        with self._handle as chain, logs.capture():
             self._lib.llama_perf_sampler_print(chain)
-        logs.reraise()
 
     def add(self, sampler: Sampler) -> SamplerChain:
         """Append a sampler; it belongs to the chain from now on. Return the chain.

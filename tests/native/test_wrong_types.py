@@ -187,12 +187,24 @@ def test_what_the_logs_function_raises_comes_out_of_the_call_that_logs() -> None
     def raises(_level: int, _piece: bytes) -> None:
         raise RuntimeError("from the log's function")
 
-    chain = lf.SamplerChain().add_greedy()
-    lf.log.forward(raises)
-    try:
-        with pytest.raises(RuntimeError, match="from the log's function"):
-            chain.perf_print()
-    finally:
-        lf.log.forward(None)
-    chain.perf_print()
-    lf.testing.random_model("llama").close()
+    chain, pool = lf.SamplerChain().add_greedy(), lf.ThreadPool(1)
+    with lf.testing.random_model("llama") as model, model.context(n_ctx=32, n_threads=1) as ctx:
+        calls: list[Callable[[], Any]] = [
+            chain.perf_print,
+            lambda: ctx.set_causal_attn(False),
+            lambda: ctx.set_embeddings(True),
+            lambda: ctx.set_n_threads(1),
+            lambda: ctx.attach_threadpool(pool),
+            ctx.detach_threadpool,
+            lambda: ctx.set_loras([]),
+            lambda: ctx.set_control_vector(None),
+            lambda: ctx.set_sampler(0, chain),
+        ]
+        for call in calls:
+            lf.log.forward(raises)
+            try:
+                with pytest.raises(RuntimeError, match="from the log's function"):
+                    call()
+            finally:
+                lf.log.forward(None)
+            lf.testing.random_model("llama").close()
