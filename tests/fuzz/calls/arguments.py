@@ -384,44 +384,6 @@ BEHIND_STARS: dict[str, dict[str, float]] = {
 ALWAYS = {"max_tokens", "n_threads", "n_ctx", "n_batch", "max_windows", "model"}
 """Given even where there is a default: the defaults would take long."""
 
-BOUNDED = {
-    "n_ctx": [-1, 1, 2**32, 2**64, 0.5, None, "a", 3, 257],
-    "n_batch": [-1, 0, 1, 2**32, 2**64, 0.5, None, "a", 3],
-    "n_ubatch": [-1, 0, 1, 2**32, 0.5, "a", 3],
-    "n_threads": [-1, 0, 2**31, 2**64, 0.5, "a", 3],
-    "n_threads_batch": [-1, 0, 2**31, 0.5, "a", 3],
-    "capacity": [-1, 0, 2**31, 2**64, 0.5, None, "a", 5000],
-    "n_seq_max": [-1, 0, 3, 256, 257, 2**31, 0.5, "a"],
-    "max_tokens": [-2, 0, 2.5, "a"],
-    "max_windows": [-1, 2**70, 0.5, "a"],
-    "epochs": [-1, 0, 0.5, "a"],
-    "isolate": [False, "a", -1, {"float": "nan"}],
-    "n_vocab": [-1, 0, 1, 2**31, 2**64, 0.5, "a"],
-    "penalty_last_n": [-2, 0, 2**31, 2**64, 0.5, "a", 1000],
-    "allowed_length": [-1, 2**31, 0.5],
-    "mmap": [True, False],
-    "bindings": [None, "nothing", 1],
-    "library": [None, "nothing", 1],
-    "strategy": ["disabled", "nothing", -1, None],
-    "kind": ["llama", "nothing", 3, None],
-    "messages": [None, [], [1], "a", [{"dict": []}], [{"dict": [["role", 1]]}]],
-}
-"""Wrong values for what takes memory or time: as wrong, but none that a machine would try to honour."""
-
-NEAR = {
-    "d": [0, -1, 2**31],
-    "token": [-1, 410, 2157, 10**6, 2**31 - 1],
-    "seq_id": [-1, 2, 255, 256, 300, 2**31],
-    "seq_id_dst": [-1, 2, 256],
-    "seq_id_src": [-1, 2, 256],
-    "i": [-2, 1, 64, 2**31, -(2**31)],
-    "index": [-1, 2, 2**31],
-    "delta": [2**31 - 1, -(2**31)],
-    "pos": [-1, 2**31 - 1, 2**31],
-    "grammar": ["root ::= (", 'r ::= "x"', "root ::= root", "root ::= [^", 'root ::= "a"{1,99999999}'],
-}
-"""Values just outside, or far outside, of what is right: half of the wild ones."""
-
 
 def known(name: str, key: str) -> Make | None:
     """Return what makes usual values of a call's parameter."""

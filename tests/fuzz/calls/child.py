@@ -54,7 +54,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("ignore")
 
-    from tests.fuzz.calls.world import Counting
+    from tests.fuzz.calls.performing import Counting
 
     record.recorded = Counting  # before the library is opened
     from tests.fuzz.calls import off

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import math
-import random
 from pathlib import Path
 from typing import Any
 
@@ -17,79 +16,6 @@ import llama_ffi as lf
 from tests.fuzz.calls.odd import ODD
 
 Described = Any
-
-WILD: list[Described] = [
-    None,
-    True,
-    False,
-    0,
-    1,
-    -1,
-    2,
-    7,
-    63,
-    64,
-    65,
-    255,
-    256,
-    257,
-    4096,
-    2**31 - 1,
-    2**31,
-    -(2**31),
-    2**32,
-    2**63,
-    -(2**63),
-    2**64,
-    10**30,
-    0.5,
-    -0.0,
-    1e38,
-    1e300,
-    {"float": "nan"},
-    {"float": "inf"},
-    {"float": "-inf"},
-    "",
-    "a",
-    "\x00",
-    "root",
-    "é" * 40,
-    {"text": "surrogate"},
-    {"text": "long"},
-    {"bytes": ""},
-    {"bytes": "ff00fe"},
-    [],
-    [0],
-    [-1],
-    [1, 2, 3],
-    [2**40],
-    ["a"],
-    [None],
-    [[1], [2]],
-    {"tuple": [1, 2]},
-    {"dict": [[1, 2]]},
-    {"dict": []},
-    {"object": ""},
-    {"array": ["int32", [1, 2]]},
-    {"array": ["float64", [0.5, 1.0]]},
-    {"array": ["int32", []]},
-    {"array": ["object", [1, 2]]},
-    {"array": ["float32", [[1.0, 2.0]]]},
-    {"function": "none"},
-    {"type": "int"},
-    {"function": "raises"},
-    {"path": "missing/file"},
-    {"path": "noise.gguf"},
-    {"path": "."},
-    {"file": "noise.gguf"},
-    {"slice": [0, 2]},
-    {"range": 5},
-    {"set": [1, 2]},
-    {"iterator": [1, 2, 3]},
-    {"array": ["bool", [True, False]]},
-]
-"""What no parameter expects, and what many do."""
-
 
 RAW: list[Any] = []
 """What raw code must keep."""
@@ -193,10 +119,3 @@ def _function(what: str, slots: dict[str, Any]) -> Any:
         "raises": raises,
         "back": back,
     }[what]
-
-
-def wild(random_: random.Random, slots: list[str]) -> Described:
-    """Return anything, objects of the run included."""
-    if slots and random_.random() < 0.25:
-        return {"slot": random_.choice(slots)}
-    return random_.choice(WILD)

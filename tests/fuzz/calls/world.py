@@ -7,8 +7,6 @@ import dataclasses
 import inspect
 import random
 import threading
-import traceback
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,8 +15,9 @@ import numpy as np
 
 import llama_ffi as lf
 from llama_ffi._core import logs
-from tests.fuzz.calls import arguments, setups, values
-from tests.fuzz.calls.surface import ONCE, Call, calls, target
+from tests.fuzz.calls import arguments, performing, setups, values, wrong
+from tests.fuzz.calls.performing import Counting
+from tests.fuzz.calls.surface import ONCE, calls, target
 
 CALLS = calls()
 RECIPES: dict[str, list[str]] = {
@@ -203,11 +202,11 @@ class World:
 
     def argument(self, name: str, key: str, rnd: random.Random, wildness: float) -> Any:
         if rnd.random() < wildness:
-            if key in arguments.BOUNDED:
-                return rnd.choice(arguments.BOUNDED[key])
-            if key in arguments.NEAR and rnd.random() < 0.7:
-                return rnd.choice(arguments.NEAR[key])
-            return values.wild(rnd, list(self.slots))
+            if key in wrong.BOUNDED:
+                return rnd.choice(wrong.BOUNDED[key])
+            if key in wrong.NEAR and rnd.random() < 0.7:
+                return rnd.choice(wrong.NEAR[key])
+            return wrong.wild(rnd, list(self.slots))
         make = arguments.known(name, key)
         return make(self, rnd) if make else rnd.choice((0, 1, "a", True, None, 0.5))
 
@@ -240,7 +239,7 @@ class World:
         self.perform(made)
         for called, on, args in ready.then:
             self.do(called, {"slot": f"{made['id']}.0"} if on == setups.RESULT else on, **args)
-        near = any(parameter.name in arguments.NEAR for parameter in CALLS[name].parameters)
+        near = any(parameter.name in wrong.NEAR for parameter in CALLS[name].parameters)
         if ready.args and near and not ready.once:
             for _ in range(rnd.randint(0, 3)):  # in the same state, with something near or as it was
                 again = self.make(name, rnd, rnd.choices((0.0, ONE_WRONG), (6, 4))[0], ready)
@@ -282,7 +281,7 @@ class World:
                 more = [each | {"chosen": ""}] * (made.get("times", 1) - 1)
                 return [self.one(each, together), *(self.one(again, None) for again in more)]
 
-            wait = _beside(lambda: several(second))
+            wait = performing.beside(lambda: several(second))
             results = [*several(first), *wait()]
         else:
             results = [self.one(made, None)]
@@ -305,16 +304,16 @@ class World:
         before = Counting.mine()
         try:
             if call.owner == "ComputedTensor" and isinstance(receiver, lf.Context):
-                result, reached = _inside(call, receiver)
+                result, reached = performing.inside(call, receiver)
             else:
-                result = _do(call, receiver, args)
+                result = performing.do(call, receiver, args)
                 reached = Counting.mine() > before
             ended, words = "returned", ""
             if call.name in ONCE:
                 self.spent.add(call.name)
         except BaseException as error:
             reached = Counting.mine() > before
-            ended, words = _ending(error, call)
+            ended, words = performing.ending(error, call)
         return outcome | {"ended": ended, "words": words, "reached": reached}, result, made
 
     def keep(self, number: str, result: Any) -> None:
@@ -348,103 +347,3 @@ class World:
             if isinstance(each, lf.log.LogFile):
                 each.close()
         self.slots.clear()
-
-
-def _do(call: Call, receiver: Any, args: dict[str, Any]) -> Any:
-    if call.kind == "property":
-        return getattr(receiver, call.member)
-    if call.kind != "method":
-        result = target(call.name)(**args)
-    elif call.member.startswith("__"):
-        if call.member == "__exit__":
-            return receiver.__exit__(None, None, None)
-        result = getattr(receiver, call.member)(*args.values())
-    else:
-        result = getattr(receiver, call.member)(**args)
-    if call.name in ("Context.borrow_logits", "Context.borrow_embeddings"):
-        rows = result.__enter__()
-        try:
-            for each in (lambda: receiver.decode(lf.Batch.from_tokens([5])), receiver.close, receiver.cancel):
-                if rows.shape[0] % 2:
-                    try:
-                        each()
-                    except lf.LlamaError:
-                        pass
-            float(np.asarray(rows).sum())
-        finally:
-            result.__exit__(None, None, None)
-        return np.asarray(rows)
-    return result
-
-
-def _inside(call: Call, ctx: lf.Context) -> tuple[Any, bool]:
-    """Call a method of a tensor that a decode shows."""
-    box: list[tuple[Any, bool]] = []
-
-    def look(tensor: Any) -> None:
-        before = Counting.mine()
-        box.append((_do(call, tensor, {}), Counting.mine() > before))
-
-    values.LOOK.append(look)
-    try:
-        ctx.decode(lf.Batch.from_tokens([5]))
-    finally:
-        values.LOOK.remove(look)
-    return box[-1] if box else (None, False)
-
-
-def _ending(error: BaseException, call: Call) -> tuple[str, str]:
-    """Return how a call that raised ended, and for findings where."""
-    frames = traceback.extract_tb(error.__traceback__)
-    inside = [each for each in frames if "/llama_ffi/" in each.filename.replace("\\", "/")]
-    if isinstance(error, lf.errors.NativeAbortError):
-        return "caught by the guard", str(error)[:300]
-    if isinstance(error, lf.LlamaError):
-        return type(error).__name__, str(error)[:200]
-    if isinstance(error, values.OwnError | StopIteration):
-        return type(error).__name__, ""
-    if type(error).__name__ in call.raises:
-        return type(error).__name__, ""
-    if isinstance(error, TypeError) and (not inside or ("keyword argument" in str(error))):
-        return "TypeError of the signature", ""
-    where = inside[-1] if inside else frames[-1]
-    place = f"{Path(where.filename).name}:{where.name}:{where.line}"
-    return "other exception", f"{type(error).__name__}: {str(error)[:160]} [{place}]"
-
-
-def _beside(function: Callable[[], Any]) -> Callable[[], Any]:
-    """Run ``function`` in a second thread; returns what waits for its result."""
-    box: list[Any] = []
-    thread = threading.Thread(target=lambda: box.append(function()), daemon=True)
-    thread.start()
-
-    def wait() -> Any:
-        thread.join()
-        return box[0]
-
-    return wait
-
-
-class Counting:
-    """The library, counting the C functions that each thread calls."""
-
-    counts: ClassVar[Counter[int]] = Counter()
-
-    def __init__(self, lib: Any, names: Any) -> None:
-        self._lib, self._names = lib, names
-
-    @classmethod
-    def mine(cls) -> int:
-        return cls.counts[threading.get_ident()]
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._lib, name)
-        if name in self._names:
-            plain, counts, ident = value, self.counts, threading.get_ident
-
-            def value(*args: Any) -> Any:
-                counts[ident()] += 1
-                return plain(*args)
-
-            setattr(self, name, value)
-        return value
