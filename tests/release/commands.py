@@ -75,15 +75,25 @@ class _Parsed(BaseException):  # nobody catches it on its way
 
 def tried(module: str, arguments: list[str]) -> str:
     """Return "" if the arguments of a module's command line parse, else what is said against them."""
-    real = argparse.ArgumentParser.parse_args
+    real = argparse.ArgumentParser.parse_known_args
+    depth = 0
 
     def parse(parser: argparse.ArgumentParser, args: Any = None, namespace: Any = None) -> Any:
-        real(parser, args, namespace)
+        nonlocal depth
+        depth += 1
+        try:
+            found, rest = real(parser, args, namespace)
+        finally:
+            depth -= 1
+        if depth > 0:  # of a subcommand
+            return found, rest
+        if rest:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
         raise _Parsed
 
     before = sys.argv
     said = io.StringIO()
-    argparse.ArgumentParser.parse_args = parse  # type: ignore[method-assign, assignment]
+    argparse.ArgumentParser.parse_known_args = parse  # type: ignore[method-assign, assignment]
     sys.argv = [module, *arguments]
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
@@ -95,7 +105,7 @@ def tried(module: str, arguments: list[str]) -> str:
     except ImportError as error:
         return str(error)
     finally:
-        argparse.ArgumentParser.parse_args = real  # type: ignore[method-assign]
+        argparse.ArgumentParser.parse_known_args = real  # type: ignore[method-assign]
         sys.argv = before
     return f"no arguments were read: {said.getvalue()[-500:]}"
 

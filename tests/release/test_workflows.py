@@ -21,7 +21,7 @@ from tests.release.commands import expanded, lines, module_call
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-TOOLS = {"sudo", "python", "llama-ffi", "docker", ".ci/run", "apt-get"}
+TOOLS = {"sudo", "python", "llama-ffi", "docker", ".ci/run", "apt-get", "echo"}
 HAS_CIBUILDWHEEL = sys.version_info >= (3, 11)  # it wants that itself; our jobs run it on 3.12
 OWN = ("build_backends.", "release.", "llama_ffi", "build", *["cibuildwheel"] * HAS_CIBUILDWHEEL)
 
@@ -108,7 +108,13 @@ def test_every_command_is_there_and_takes_its_arguments() -> None:
 
 
 def test_wrong_arguments_are_noticed() -> None:
-    calls = [["release.index", "dist"], ["build_backends.wheel", "vulcan"], ["release.nothing"]]
+    calls = [
+        ["release.index", "dist"],
+        ["build_backends.wheel", "vulcan"],
+        ["release.nothing"],
+        ["llama_ffi", "generate", "x", "--devise", "CPU"],
+        ["release.index", "dist", "--out", "site", "--more"],
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "tests.release.commands"],
         input=json.dumps(calls),
@@ -116,10 +122,12 @@ def test_wrong_arguments_are_noticed() -> None:
         text=True,
         cwd=ROOT,
     )
-    first, second, third = json.loads(done.stdout)
+    first, second, third, fourth, fifth = json.loads(done.stdout)
     assert "--out" in first
     assert "vulcan" in second
     assert "nothing" in third
+    assert "--devise" in fourth
+    assert "--more" in fifth
 
 
 def test_what_pip_is_asked_for() -> None:
