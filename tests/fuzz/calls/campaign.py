@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.calls.shares import Table
-from tests.fuzz.calls.surface import calls
+from tests.fuzz.calls.surface import calls, chosen
 from tests.fuzz.gguf import bases
 
 BATCH = 1200
@@ -106,7 +106,8 @@ class Campaign:
 
     def run(self) -> None:
         if self.options.odd:
-            self.options.count, self.options.batch = len(self.table.rows), AT_ONCE
+            only = set(self.options.only.split(",")) - {""}
+            self.options.count, self.options.batch = len(chosen(self.table.rows, only)), AT_ONCE
         threads = [threading.Thread(target=self._work) for _ in range(self.options.jobs)]
         for thread in threads:
             thread.start()

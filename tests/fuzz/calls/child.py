@@ -132,9 +132,10 @@ class Run:
     def odd(self, seed: int, first: int, count: int, share: float) -> None:
         """Make some of the calls with each odd value in each place, or with a share of these."""
         from tests.fuzz.calls.odd import ODD
+        from tests.fuzz.calls.surface import chosen
         from tests.fuzz.calls.world import CALLS, places
 
-        for name in self.choice(list(CALLS))[first : first + count]:
+        for name in chosen(CALLS, self.only)[first : first + count]:
             rnd = random.Random(f"{seed}.{name}")
 
             def calls(world: World, name: str = name, rnd: random.Random = rnd) -> None:
@@ -176,9 +177,10 @@ class Run:
 
     def dealt(self, rnd: random.Random) -> list[str]:
         """Return what a case may call: some names of the deck, so that each has its turn."""
+        from tests.fuzz.calls.surface import chosen
         from tests.fuzz.calls.world import CALLS
 
-        order = self.choice(list(CALLS))
+        order = chosen(CALLS, self.only)
         if len(self.deck) < HAND:
             self.deck += random.Random(f"{self.first}.{len(self.deck)}").sample(order, len(order))
         names = [self.deck.pop() for _ in range(min(HAND, len(order)))]
@@ -186,13 +188,6 @@ class Run:
             few = [name for name in order if CALLS[name].owner in ("Context", "Memory", "SamplerChain")]
             names += rnd.sample(few, 8)
         return names
-
-    def choice(self, names: list[str]) -> list[str]:
-        """Return those of the names that the run stays with."""
-        from tests.fuzz.calls.world import CALLS
-
-        few = self.only
-        return [name for name in names if not few or {name, CALLS[name].owner, name.split(".")[0]} & few]
 
     def finish(self) -> None:
         self.write({"finished": True})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from types import MemberDescriptorType, ModuleType
 from typing import Any
@@ -155,6 +156,12 @@ def _of_class(name: str, cls: type) -> list[Call]:
         elif inspect.isfunction(value):
             found.append(Call(full, "method", name, _parameters(value), *_told(value)))
     return found
+
+
+def chosen(calls: Iterable[str], only: Collection[str]) -> list[str]:
+    """Return the names of calls that a run stays with: those named, or those of a class or module named."""
+    parts = ((name, {name, name.rpartition(".")[0], name.split(".")[0]}) for name in calls)
+    return [name for name, own in parts if not only or own & set(only)]
 
 
 def target(name: str) -> Any:

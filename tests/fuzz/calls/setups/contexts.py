@@ -95,7 +95,7 @@ def sampler_for(world: World, rnd: random.Random) -> Ready:
             world.do("SamplerChain.add_top_k", made, k=rnd.randint(2, 30))
             world.do("SamplerChain.add_top_p", made, p=0.9, min_keep=1)
         world.do("SamplerChain.add_dist", made, seed=1)
-    return Ready(ctx, {"seq_id": rnd.choice((0, 1)), "chain": made})
+    return Ready(ctx, {"seq_id": rnd.choice((0, 1)), "chain": made}, once=True)  # a chain is put on once
 
 
 def sampled(world: World, rnd: random.Random) -> Ready:

@@ -44,7 +44,7 @@ def trainer(world: World, rnd: random.Random) -> Ready:
     model = need(world.do("testing.random_model", None, kind="llama", seed=rnd.randint(0, 2)))
     made = need(world.do("Trainer", None, model=model, n_ctx=256, n_threads=1))
     rows = [[rnd.randint(3, 140) for _ in range(257)]]
-    if rnd.random() < 0.1:
+    if rnd.random() < 0.05:
         rows[0][rnd.randint(0, 256)] = rnd.choice((-1, 10**6))
     return Ready(made, {"dataset": need(world.do("Dataset", None, rows=rows)), "learning_rate": 1e-4})
 
