@@ -10,22 +10,20 @@ so that what differs is the declarations; the same loop in C shows what is no co
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import os
 import sys
-import tempfile
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from .instructions import read_counts
+from . import counting
 
 ROWS = ("c", "theirs", "ours")
 
 
 def run_loops(model: Path, tokens: int) -> None:
-    """Be the counted process: each loop once to warm up, then short, then long."""
+    """Be the counted process."""
     import llama_cpp.llama_cpp as theirs
 
     from llama_ffi.compat import llama_cpp as ours
@@ -57,41 +55,28 @@ def run_loops(model: Path, tokens: int) -> None:
     texts = {loops.c(tokens)[1], run["theirs"](tokens), run["ours"](tokens)}
     if len(texts) != 1:
         raise RuntimeError(f"the loops differ in what they write: {texts}")
-    for name in ROWS:
-        run[name](3 * tokens)
-        loops.c_loop.count("warm-up")
-        run[name](tokens)
-        loops.c_loop.count(f"{name} few")
-        run[name](3 * tokens)
-        loops.c_loop.count(f"{name} many")
+    counting.count_each(run, loops.c_loop.count, tokens)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tokens", type=int, default=50, help="in the short run (default: 50)")
-    parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.model:
-        run_loops(args.model, args.tokens)
-        return 0
+def prepare(folder: Path) -> None:
+    """Let the counted process find llama-cpp-python's code, and let that find our library."""
     from llama_ffi import library_paths
     from tests.compat.upstream import python_code
 
-    from . import toy_model
+    (folder / "lib").mkdir()
+    for key, path in library_paths().items():  # under their own names, and under those it looks for
+        (folder / "lib" / path.name).symlink_to(path)
+        (folder / "lib" / f"lib{key}.so").symlink_to(path)
+    entries = [str(python_code() / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(entries)
+    os.environ["LLAMA_FFI_LIB"] = str(library_paths()["llama"].parent)
+    os.environ["LLAMA_CPP_LIB_PATH"] = str(folder / "lib")
 
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        toy_model.write(folder / "toy.gguf")
-        (folder / "lib").mkdir()
-        for key, path in library_paths().items():  # under their own names, and under those it looks for
-            (folder / "lib" / path.name).symlink_to(path)
-            (folder / "lib" / f"lib{key}.so").symlink_to(path)
-        entries = [str(python_code() / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
-        os.environ["PYTHONPATH"] = os.pathsep.join(entries)
-        os.environ["LLAMA_FFI_LIB"] = str(library_paths()["llama"].parent)
-        os.environ["LLAMA_CPP_LIB_PATH"] = str(folder / "lib")
-        found = read_counts("benchmarks.ctypes_calls", folder / "toy.gguf", args.tokens, folder)
-    per_token = {row: (found[f"{row} many"] - found[f"{row} few"]) / (2 * args.tokens) for row in ROWS}
+
+def main() -> int:
+    per_token = counting.per_token("benchmarks.ctypes_calls", str(__doc__), ROWS, run_loops, prepare)
+    if per_token is None:
+        return 0
     for row, figure in per_token.items():
         print(f"{row:<10}{figure:>14,.0f} instructions per token")
     theirs, ours = (per_token[row] - per_token["c"] for row in ("theirs", "ours"))

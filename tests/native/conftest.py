@@ -14,6 +14,8 @@ import pytest
 import llama_ffi as lf
 from llama_ffi.raw import ffi, lib
 
+from .embedding_rows import saved
+
 ROOT = Path(__file__).resolve().parents[2]
 
 SIZES = {
@@ -82,6 +84,22 @@ def random_model_path(source: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def random_model(random_model_path: Path) -> Iterator[lf.Model]:
     with lf.Model.load(random_model_path, n_gpu_layers=0) as model:
         yield model
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with f32 weights."""
+    path = tmp_path_factory.mktemp("plain") / "plain.gguf"
+    lf.quantize(lf.tiny_model_path(), path, "f32", n_threads=1)
+    return path
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[lf.Model, Any]]:
+    """A random llama, and the rows of its token embedding matrix for ``embedding_rows.TOKENS``."""
+    model, rows = saved(tmp_path_factory.mktemp("llama"), "llama")
+    with model:
+        yield model, rows
 
 
 @pytest.fixture

@@ -11,9 +11,13 @@ import llama_ffi as lf
 from llama_ffi import testing
 
 TOKENS = [3, 5, 7, 9, 4, 8, 11, 2, 6, 10, 12]
+N = len(TOKENS)
+
+Made = tuple[lf.Model, NDArray[np.float32]]
+"""what ``saved`` returns, and the fixture ``llama``"""
 
 
-def saved(folder: Path, kind: str) -> tuple[lf.Model, NDArray[np.float32]]:
+def saved(folder: Path, kind: str) -> Made:
     """Return a model, and the rows of its matrix for ``TOKENS``."""
     path = folder / f"{kind}.gguf"
     testing.save_random_model(path, kind)
@@ -27,3 +31,9 @@ def saved(folder: Path, kind: str) -> tuple[lf.Model, NDArray[np.float32]]:
 def context(model: lf.Model, **more: object) -> lf.Context:
     options: dict[str, object] = {"n_ctx": 256, "n_batch": 32, "n_ubatch": 16, "n_threads": 1}
     return model.context(**(options | more))  # type: ignore[arg-type]
+
+
+def all_rows(ctx: lf.Context) -> NDArray[np.float32]:
+    """Return a copy of all rows of logits."""
+    with ctx.borrow_logits() as rows:
+        return rows.copy()

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -29,19 +28,9 @@ from llama_ffi.errors import (
     UnsupportedError,
 )
 
-from .embedding_rows import TOKENS, context, saved
+from .embedding_rows import TOKENS, Made, N, all_rows, context, saved
 
 pytestmark = pytest.mark.native
-
-N = len(TOKENS)
-Made = tuple[lf.Model, Any]
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    model, rows = saved(tmp_path_factory.mktemp("llama"), "llama")
-    with model:
-        yield model, rows
 
 
 @pytest.fixture
@@ -55,11 +44,6 @@ def filled(ctx: lf.Context, pos0: int = 0, seq_id: int = 0) -> lf.BatchExt:
     for index, token in enumerate(TOKENS):
         batch.add_token(token, seq_id, pos0 + index, output=index == N - 1)
     return batch
-
-
-def all_rows(ctx: lf.Context) -> Any:
-    with ctx.borrow_logits() as rows:
-        return rows.copy()
 
 
 @pytest.mark.parametrize("kind", ["llama", "mamba", "qwen2vl", "gemma3", "lfm2"])

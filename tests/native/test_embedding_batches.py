@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +22,14 @@ from llama_ffi.errors import (
     UnsupportedError,
 )
 
-from .embedding_rows import TOKENS, context, saved
+from .embedding_rows import TOKENS, Made, N, all_rows, context, saved
 
 pytestmark = pytest.mark.native
-
-N = len(TOKENS)
-Made = tuple[lf.Model, Any]
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    model, rows = saved(tmp_path_factory.mktemp("llama"), "llama")
-    with model:
-        yield model, rows
 
 
 def outputs(ctx: lf.Context, batch: lf.Batch) -> Any:
     ctx.decode(batch)
-    with ctx.borrow_logits() as rows:
-        return rows.copy()
+    return all_rows(ctx)
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "mamba", "llama-moe", "qwen2vl", "gpt2", "lfm2"])
