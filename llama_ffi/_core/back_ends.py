@@ -61,6 +61,10 @@ class _Loader:
         """Open and register one module; None if the file is no module but a library that is linked in."""
         if module.problem:
             return Outcome(module, 0, module.problem, module.cure)
+        if sys.platform == "win32":
+            from .._lib import dll_folders
+
+            dll_folders.name_for(module.name)
         try:
             handle = self._open(module.path, self._now)
         except OSError as error:

@@ -20,6 +20,8 @@ class Source(NamedTuple):
     """the package; "" if a sentence in ``other`` says it all"""
     fedora: str
     other: str = ""
+    homebrew: str = ""
+    """the package on a Mac, "" if there is none"""
 
 
 _NVIDIA = Source(
@@ -42,9 +44,12 @@ SOURCES: tuple[tuple[str, Source], ...] = (
         r"libcu(blas|blasLt|dart)\.so\.12",
         Source("CUDA 12's libraries", "", "", "pip install nvidia-cublas-cu12 nvidia-cuda-runtime-cu12"),
     ),
-    (r"libvulkan\.so|vulkan-1\.dll", Source("the Vulkan loader", "libvulkan1", "vulkan-loader")),
+    (
+        r"libvulkan\.|vulkan-1\.dll",
+        Source("the Vulkan loader", "libvulkan1", "vulkan-loader", homebrew="vulkan-loader molten-vk"),
+    ),
     (r"libOpenCL\.so", Source("the OpenCL loader", "ocl-icd-libopencl1", "ocl-icd")),
-    (r"libopenblas", Source("OpenBLAS", "libopenblas0", "openblas")),
+    (r"libopenblas", Source("OpenBLAS", "libopenblas0", "openblas", homebrew="openblas")),
     (r"libblas\.so|libcblas\.so", Source("BLAS", "libblas3", "blas")),
     (r"libze_loader\.so", Source("Intel's Level Zero loader", "libze1", "oneapi-level-zero")),
     (r"libsycl\.so|libmkl_|libOpenCL|libimf\.so|libsvml\.so|libirng\.so|libintlc\.so", _ONEAPI),
@@ -83,13 +88,32 @@ PLUGINS = {
 OTHER_NAMES = {"rocm": "hip", "amd": "hip", "nvidia": "cuda", "gpuopencl": "opencl", "mtl": "metal"}
 """How people, and llama.cpp's devices, call back ends besides."""
 
-_MISSING = re.compile(r"([\w.+-]+\.(?:so[\w.]*|dll|dylib)): cannot open shared object file")
+ON_WINDOWS = {
+    "cuda": "CUDA's libraries (`pip install nvidia-cublas nvidia-cuda-runtime` for CUDA 13, `pip install "
+    "nvidia-cublas-cu12 nvidia-cuda-runtime-cu12` for CUDA 12, or the toolkit, whose folder CUDA_PATH names) "
+    "or NVIDIA's driver",
+    "vulkan": "the Vulkan loader, vulkan-1.dll, which comes with the GPU's driver",
+    "opencl": "the OpenCL loader, OpenCL.dll, which comes with the GPU's driver",
+    "blas": "OpenBLAS: let OPENBLAS_HOME name the folder in whose bin its DLL is",
+    "hip": "AMD's HIP SDK: let HIP_PATH name its folder",
+    "sycl": "Intel's oneAPI run time: `pip install intel-sycl-rt onemkl-sycl-blas dpcpp-cpp-rt`",
+}
+"""Back end → what its module needs besides our libraries: Windows doesn't say which library it misses."""
+
+_MISSING = re.compile(
+    r"([\w.+-]+\.(?:so[\w.]*|dll|dylib)): cannot open shared object file"
+    r"|Library not loaded: (?:\S*/)?([\w.+-]+)"  # dyld, on a Mac
+)
+_DAMAGED = re.compile(
+    r"wrong ELF class|invalid ELF header|file too short|incompatible architecture|not a mach-o file"
+    r"|error 0xc1\b|WinError 193\b"
+)
 
 
 def missing(words: str) -> str | None:
     """Return the name of the library that the loader's words miss, None if they are about something else."""
     found = _MISSING.search(words)
-    return found[1] if found else None
+    return (found[1] or found[2]) if found else None
 
 
 def cure(path: Path, words: str) -> str:
@@ -100,17 +124,27 @@ def cure(path: Path, words: str) -> str:
             if re.match(pattern, name):
                 return _install(source)
         return f"install what brings {name}"
+    if re.search(r"error 0x7e\b|WinError 126\b", words):
+        back_end = re.match(r"(?:lib)?ggml-([a-z]+)", path.name)
+        what = ON_WINDOWS.get(back_end[1] if back_end else "")
+        known = what or "the Visual C++ run time (`winget install Microsoft.VCRedist.2015+.x64`)"
+        return f"the file or a library that it needs is missing, Windows doesn't say which; probably {known}"
+    if "static TLS block" in words:
+        return (
+            "other libraries took the room for thread-local data before: call `llama_ffi.library_info()` "
+            "before importing them, or start Python with GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384"
+        )
     if "failed to map segment" in words:
         return (
             f"{path.parent} is mounted noexec, or a policy forbids libraries there: install it elsewhere; "
             f"what `llama-ffi build` made goes where LLAMA_FFI_CACHE says"
         )
-    if "undefined symbol" in words:
+    if re.search(r"undefined symbol|Symbol not found|error 0x7f\b|WinError 127\b", words):
         return "it was linked against other versions of its neighbours: build or install them together"
     if "GLIBC" in words:
         kind = "libstdc++" if "GLIBCXX" in words or "CXXABI" in words else "glibc"
         return f"it needs a newer {kind} than this system has: build it here with `llama-ffi build`"
-    if "wrong ELF class" in words or "invalid ELF header" in words or "file too short" in words:
+    if _DAMAGED.search(words):
         return "the file is damaged or for another machine: install it again"
     if name is not None:
         return "the file is missing: install it again"
@@ -157,7 +191,9 @@ def explain(path: Path, error: OSError) -> str:
 
 def _install(source: Source) -> str:
     ways = []
-    if source.debian:
+    if sys.platform == "darwin" and source.homebrew:
+        ways.append(f"`brew install {source.homebrew}`")
+    elif source.debian:
         ways.append(f"`apt install {source.debian}` (Debian, Ubuntu), `dnf install {source.fedora}` (Fedora)")
     if source.other:
         ways.append(f"`{source.other}`" if source.other.startswith("pip ") else source.other)
