@@ -284,16 +284,14 @@ SWITCHES: dict[str, Switch] = {
     "adapters": Switch(_adapters, "Context.set_loras", "llama_decode|llama_set_adapters"),
     "parameters": Switch(
         _parameters,
-        "Model.context,Context",
+        "Model.context",
         "",
         ("more_sequences_than_outputs",),
         guard=False,
         both="the guard: libllama turns what it throws into NULL, which is an error",
     ),
-    "pooling's plan": Switch(
-        _pooling_plan, "Model.context,Context", "", guard=False, both="the guard, likewise"
-    ),
-    "cache types": Switch(_cache, "Model.context,Context", "", guard=False, both="the guard, likewise"),
+    "pooling's plan": Switch(_pooling_plan, "Model.context", "", guard=False, both="the guard, likewise"),
+    "cache types": Switch(_cache, "Model.context", "", guard=False, both="the guard, likewise"),
     "division": Switch(_division, "Memory.seq_div", "", ("division_of_positions_by_zero",), guard=False),
     "training": Switch(_training, "Trainer.train", "", guard=False),
     "threads": Switch(_threads, "Context.encode", "", guard=False, budget=4, race=True),

@@ -12,7 +12,6 @@ from tests.fuzz.calls.setups.kit import (
     Ready,
     Setup,
     context,
-    decoded,
     need,
     sequences,
     session,
@@ -30,23 +29,29 @@ def memory(**args: Callable[[random.Random], Any]) -> Setup:
     return setup
 
 
-def shift(world: World, rnd: random.Random) -> Ready:
-    """Make a context whose positions are shifted when it decodes next."""
-    kind, params = rnd.choice(("llama", "llama", "random", "deepseek4")), {}
-    if kind == "deepseek4":  # its memory can't shift
-        model = need(world.do("testing.random_model", None, kind=kind, seed=1))
-    else:
-        model, params = {"slot": kind}, {"type_k": rnd.choice(("f16", "f32"))}
-    ctx = decoded(world, rnd, model, **params)
-    found = need(world.do("Context.memory", ctx))
-    step = need(world.do("Batch.from_tokens", None, tokens=[7], pos0=rnd.choice((20, 12))))
-    args = {
-        "seq_id": 0,
-        "p0": rnd.choice((-1, 0, 1)),
-        "p1": rnd.choice((-1, -1, 3)),
-        "delta": rnd.randint(-3, 9),
-    }
-    return Ready(found, args | {"d": rnd.randint(1, 3)}, [("Context.decode", ctx, {"batch": step})])
+def shift(*, divides: bool) -> Setup:
+    """Make a context whose positions are shifted when it decodes next, right behind the shifted ones."""
+
+    def setup(world: World, rnd: random.Random) -> Ready:
+        kind, params = rnd.choice(("llama", "llama", "random", "deepseek4")), {}
+        if kind == "deepseek4":  # its memory can't shift
+            model = need(world.do("testing.random_model", None, kind=kind, seed=1))
+        else:
+            model, params = {"slot": kind}, {"type_k": rnd.choice(("f16", "f32"))}
+        ctx, last = context(world, rnd, model, **params), rnd.randint(0, 7)
+        tokens = [rnd.randint(5, 28) for _ in range(last + 1)]
+        made = need(world.do("Batch.from_tokens", None, tokens=tokens))
+        world.do("Context.decode", ctx, batch=made)
+        p0, p1 = rnd.choice((-1, 0, 1)), rnd.choice((-1, -1, 3))
+        delta, d = rnd.randint(-3, 9), rnd.randint(1, 3)
+        if p0 <= last and (p1 < 0 or last < p1):
+            last = last // d if divides else last + delta
+        step = need(world.do("Batch.from_tokens", None, tokens=[7], pos0=max(last + 1, 0)))
+        args = {"seq_id": 0, "p0": p0, "p1": p1, "delta": delta, "d": d}
+        found = need(world.do("Context.memory", ctx))
+        return Ready(found, args, [("Context.decode", ctx, {"batch": step})])
+
+    return setup
 
 
 def a_range(rnd: random.Random) -> Any:
@@ -101,8 +106,8 @@ SETUPS: dict[str, Setup] = {
         p0=lambda rnd: rnd.choice((-1, 0, 0, 1)),
         p1=lambda rnd: rnd.choice((-1, -1, 9, 2)),
     ),
-    "Memory.seq_add": shift,
-    "Memory.seq_div": shift,
+    "Memory.seq_add": shift(divides=False),
+    "Memory.seq_div": shift(divides=True),
     "Memory.seq_rm": memory(seq_id=lambda rnd: rnd.choice((0, 1, -1)), p0=a_range, p1=a_range),
     "Memory.seq_keep": memory(seq_id=lambda rnd: rnd.choice((0, 1))),
     "StateStore.put": put,
