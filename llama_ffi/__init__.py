@@ -24,15 +24,7 @@ if TYPE_CHECKING:
     from ._core.text import Utf8Decoder
     from .adapter import LoraAdapter, read_control_vector
     from .backend_files import BackendModule, backend_modules
-    from .backends import (
-        Backend,
-        BufferType,
-        Device,
-        available_backends,
-        devices,
-        library_info,
-        library_paths,
-    )
+    from .backends import Backend, BufferType, Device, available_backends, devices
     from .batch import Batch
     from .batch_ext import BatchExt
     from .chat import ChatReply, ChatSession, ChatStream, ask
@@ -45,6 +37,7 @@ if TYPE_CHECKING:
     from .isolated import IsolatedModel
     from .isolated_generation import IsolatedGeneration
     from .layer_plan import DeviceShare, LayerPlan
+    from .library import library_info, library_paths
     from .memory import Memory
     from .memory_estimate import LayerMemory, MemoryEstimate, estimate_memory
     from .memory_use import MemoryBreakdown, MemoryUse
@@ -148,8 +141,8 @@ _HOME = {
     "generate": "generation",
     "libraries_at": "paths",
     "is_numa": "system",
-    "library_info": "backends",
-    "library_paths": "backends",
+    "library_info": "library",
+    "library_paths": "library",
     "max_devices": "system",
     "max_parallel_sequences": "system",
     "max_tensor_buft_overrides": "system",

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from ._core import back_ends, binding, check
 from ._core import text as text_
-from ._core.runtime import LibraryInfo
 from .errors import BackendError, MissingFieldError
 
 _SIZE_MAX = 2**64 - 1
@@ -396,19 +395,3 @@ def available_backends() -> list[str]:
     Threads: any.
     """
     return [backend.name for backend in Backend.all()]
-
-
-def library_info() -> LibraryInfo:
-    """Return which library is in use, how it was found, and how it was proven to match the bindings.
-
-    Threads: any; the first call loads the library.
-    """
-    return binding.active().info
-
-
-def library_paths() -> dict[str, Path]:
-    """Return the files of the library in use: "llama", "ggml", "ggml-base", "ggml-cpu", "mtmd" → path.
-
-    Threads: any; the first call loads the library.
-    """
-    return dict(binding.active().info.libraries.files)

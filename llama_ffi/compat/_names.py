@@ -119,7 +119,7 @@ CHANGED: dict[tuple[str, int], Callable[..., Any]] = {
 
 def gone(name: str) -> str:
     """Return why there is no such name, and what may be meant."""
-    from ..backends import library_info
+    from ..library import library_info
 
     known = [*vars(_library.api()), *_library.api()._FUNCTIONS]
     close = difflib.get_close_matches(name, known, 3)

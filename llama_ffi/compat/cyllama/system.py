@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ... import backends, log, quantization, raw
+from ... import backends, library, log, quantization, raw
 from ... import system as safe
 from ...chat import builtin_templates
 from ...errors import ArgumentTypeError, InvalidArgumentError
@@ -22,7 +22,7 @@ def llama_backend_init() -> None:
 
     Threads: any.
     """
-    backends.library_info()
+    library.library_info()
 
 
 def llama_backend_free() -> None:
@@ -49,7 +49,7 @@ def ggml_backend_load_all() -> None:
 
     Threads: any.
     """
-    backends.library_info()
+    library.library_info()
 
 
 def ggml_backend_reg_count() -> int:
@@ -91,7 +91,7 @@ def ggml_commit() -> str:
 
     Threads: any.
     """
-    return backends.library_info().commit
+    return library.library_info().commit
 
 
 def ggml_time_us() -> int:
