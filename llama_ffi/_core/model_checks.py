@@ -67,6 +67,8 @@ _NEEDED = {
     "t5encoder": ("enc.blk.0.attn_rel_b.weight",),
 }
 """Tensors that libllama takes for optional and uses all the same."""
+_DENSE_ENDS = ("gemma-embedding", "lfm2", "lfm2moe")
+"""Architectures that turn embeddings by matrices that may be missing."""
 
 Get = Callable[[str], Any]
 
@@ -150,8 +152,12 @@ def _others_problem(arch: str, get: Get, keys: Iterable[str]) -> str | None:
     return None
 
 
-def tensors_problem(arch: str, tensors: Mapping[str, TensorInfo]) -> str | None:
-    """Return what kills a decode in the list of a model's tensors, None if nothing is known."""
+def tensors_problem(arch: str, tensors: Mapping[str, TensorInfo], get: Get) -> str | None:
+    """Return what kills a decode in the list of a model's tensors, None if nothing is known.
+
+    Arguments:
+        get: gives the value of a metadata key, None if there is none.
+    """
     for name, info in tensors.items():
         kind = types.tensor_type(info.type)
         assert kind is not None  # the scan has looked
@@ -169,4 +175,22 @@ def tensors_problem(arch: str, tensors: Mapping[str, TensorInfo]) -> str | None:
         for name in _NEEDED.get(arch, ()):
             if name not in tensors:
                 return f"tensor {name!r} is missing; libllama uses it without looking"
+        if arch in _DENSE_ENDS:
+            return _width_problem(arch, tensors, get)
     return None
+
+
+def _width_problem(arch: str, tensors: Mapping[str, TensorInfo], get: Get) -> str | None:
+    """Return why the matrices behind the last layer don't make embeddings of the width that C reads."""
+    made = given = get(f"{arch}.embedding_length")
+    if arch != "gemma-embedding":
+        given = get(f"{arch}.embedding_length_out") or given
+    for name in ("dense_2.weight", "dense_3.weight"):
+        if name in tensors:
+            made = (*tensors[name].ne, 1)[1]
+    if made == given:
+        return None
+    return (
+        f"the embeddings are {made} floats wide behind the last matrix, and libllama reads {given} of each; "
+        f"is dense_2.weight or dense_3.weight missing?"
+    )

@@ -105,7 +105,7 @@ def check_model(name: str, headers: Sequence[Header], overrides: Mapping[str, ob
             raise InvalidArgumentError(f"kv_overrides: {problem}")
     hint = ", or give the right value in kv_overrides" if problem else ""
     tensors = {key: info for header in headers for key, info in header.tensors.items()}
-    problem = problem or model_checks.tensors_problem(str(arch), tensors)
+    problem = problem or model_checks.tensors_problem(str(arch), tensors, {**own, **overrides}.get)
     if problem:
         raise ModelFileError(f"{name}: {problem}; fix the file{hint}")
 

@@ -116,6 +116,30 @@ def test_embeddings_of_another_width_than_c_reads(kind: str) -> None:
             assert np.isfinite(ctx.logits(-1)).all()
 
 
+@pytest.mark.parametrize(
+    ("kind", "metadata", "missing"),
+    [
+        ("lfm2", {"embedding_length_out": 1000}, "dense_2"),
+        ("gemma-embedding", {"dense_2_feat_in": 64, "dense_2_feat_out": 16}, "dense_3"),
+    ],
+)
+def test_a_file_without_the_last_matrix(
+    tmp_path: Path, kind: str, metadata: dict[str, int], missing: str
+) -> None:
+    """They may be missing, says llama.cpp, and reads as if they were there."""
+    whole, part = tmp_path / "whole.gguf", tmp_path / "part.gguf"
+    testing.save_random_model(whole, kind, metadata={f"{kind}.{key}": each for key, each in metadata.items()})
+    with lf.gguf.read(whole) as file, lf.gguf.GgufWriter(part) as writer:
+        for key, value in file.metadata.items():
+            writer.add(key, value)
+        for name, tensor in file.tensors.items():
+            if not name.startswith(missing):
+                writer.add_tensor(name, tensor.data, type=tensor.type, shape=tensor.shape)
+        writer.finish()
+    with pytest.raises(errors.ModelFileError, match=r"floats wide .* reads \d+ of each"):
+        lf.Model.load(part, n_gpu_layers=0)
+
+
 def test_a_width_of_their_own() -> None:
     with testing.random_model("lfm2", seed=1, metadata={"lfm2.embedding_length_out": 16}) as model:
         assert lf.embed(model, "hello", n_threads=1).shape == (16,)
