@@ -24,6 +24,10 @@ def jobs() -> int:
     chosen = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", "")
     if chosen.isdigit() and int(chosen) > 0:
         return int(chosen)
+    if chosen:
+        raise BuildError(
+            f"CMAKE_BUILD_PARALLEL_LEVEL is {chosen!r}: set how many compilers may run, such as 2"
+        )
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -182,6 +182,8 @@ def _links(wheel: Wheel) -> list[str]:
 
 def problems(path: Path, local: bool = False) -> list[str]:
     """Return what is wrong with a wheel, one sentence each; `local` allows a tag that no index takes."""
+    if not re.fullmatch(r"[^-]+-[^-]+(-\d[^-]*)?(-[^-]+){3}\.whl", path.name):
+        raise BuildError("its name is no wheel's: NAME-VERSION-py3-none-PLATFORM.whl")
     name, version, tag = path.stem.split("-", 2)
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(path) as archive:
@@ -209,6 +211,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     status = 0
     for path in options.wheels:
+        if not path.is_file():
+            print(f"{path}: no such file")
+            status = 1
+            continue
         try:
             found = problems(path, options.local)
         except (BuildError, elf.ElfError, OSError, ValueError, zipfile.BadZipFile) as error:

@@ -177,7 +177,10 @@ def make(settings: Settings, out: Path) -> Path:
     Raises BuildError if something is missing, fails, or the gate refuses the wheel.
     """
     recipe = settings.recipe
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildError(f"no wheel can be put into {out}: {error.strerror}") from None
     staged = build.build(settings) if recipe.targets else None
     plain = f"py3-none-{tags.platform_tag()}" if staged else tags.ANY
     with tempfile.TemporaryDirectory() as folder:

@@ -8,6 +8,7 @@ by the next writer of the same name, which knows it by the lock that a living wr
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import time
@@ -35,7 +36,7 @@ class Replacement:
 
     Raises:
         InvalidArgumentError, ArgumentTypeError: no file can have this name.
-        OSError: the folder can't be written to.
+        OSError: the folder can't be written to, or what has the name is no file: it would be gone.
     """
 
     def __init__(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes], mode: int = 0o600) -> None:
@@ -44,6 +45,8 @@ class Replacement:
         )  # the file that a link points to, not the link
         if os.path.isdir(target):
             raise IsADirectoryError(21, os.strerror(21), target)
+        if os.path.exists(target) and not os.path.isfile(target):  # /dev/null, as root
+            raise FileExistsError(errno.EEXIST, "It is a device, a pipe or a socket, no file", target)
         self.path = target
         self._folder, name = os.path.split(target)
         self._prefix = f".{name}."

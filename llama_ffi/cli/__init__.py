@@ -150,8 +150,9 @@ def report(error: Exception) -> None:
 
     if isinstance(error, (LlamaError, OSError)):
         message = str(error) or type(error).__name__
-        if not isinstance(error, LlamaError) and error.filename is not None and error.strerror:
-            message = f"{os.fsdecode(error.filename)}: {error.strerror}"  # without "[Errno 2]" and quotes
+        if not isinstance(error, LlamaError) and error.strerror:  # without "[Errno 2]" and quotes
+            named = isinstance(error.filename, str | bytes)
+            message = f"{os.fsdecode(error.filename)}: {error.strerror}" if named else error.strerror
     else:
         message = f"internal error: {type(error).__name__}: {error} (LLAMA_FFI_TRACEBACK=1 shows where)"
     if os.environ.get("LLAMA_FFI_TRACEBACK", "0") not in ("", "0"):

@@ -167,4 +167,7 @@ def test_the_number_of_jobs_can_be_chosen(monkeypatch) -> None:
     monkeypatch.setenv("CMAKE_BUILD_PARALLEL_LEVEL", "3")
     assert cmake.jobs() == 3
     monkeypatch.setenv("CMAKE_BUILD_PARALLEL_LEVEL", "many")
+    with pytest.raises(BuildError, match="CMAKE_BUILD_PARALLEL_LEVEL is 'many': set how many compilers"):
+        cmake.jobs()
+    monkeypatch.delenv("CMAKE_BUILD_PARALLEL_LEVEL")
     assert cmake.jobs() >= 1

@@ -90,6 +90,25 @@ def test_what_can_be_typed_wrong(cache, capsys, arguments, message) -> None:
     assert not (cache / "build").exists()
 
 
+def test_a_number_of_compilers_that_is_none(pinned, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("CMAKE_BUILD_PARALLEL_LEVEL", "many")
+    assert command.main(["rpc", "-D", "N=1", "--out", str(tmp_path / "out")]) == 1
+    assert "CMAKE_BUILD_PARALLEL_LEVEL is 'many': set how many" in capsys.readouterr().err
+
+
+def test_no_folder_for_a_wheel_and_no_wheels_to_judge(cache, tmp_path, capsys) -> None:
+    (tmp_path / "file").write_text("")
+    assert wheel.main(["cpu", "--out", str(tmp_path / "file")]) == 1
+    assert f"error: no wheel can be put into {tmp_path / 'file'}: File exists" in capsys.readouterr().err
+    assert gate.main([str(tmp_path / "none.whl"), str(tmp_path / "file")]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{tmp_path / 'none.whl'}: no such file"
+    assert said[1:] == [
+        "file: 0.0 MB, refused",
+        "  its name is no wheel's: NAME-VERSION-py3-none-PLATFORM.whl",
+    ]
+
+
 def test_built_into_the_package(pinned) -> None:
     folder = build.build_package(parse_settings({"backend": "rpc"}))
     manifest = json.loads((folder / "manifest.json").read_text())

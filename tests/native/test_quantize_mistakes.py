@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,12 @@ def test_input_and_output(plain: Path, tmp_path: Path) -> None:
         lf.quantize(plain, None, "q8_0")
     with pytest.raises(errors.QuantizeError, match="No such file"):
         lf.quantize(plain, tmp_path / "no folder" / "out.gguf", "q8_0")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(
+        errors.QuantizeError, match="pipe: can't be written: It is a device, a pipe or a socket"
+    ):
+        lf.quantize(plain, tmp_path / "pipe", "q8_0")
+    assert (tmp_path / "pipe").is_fifo()
     with pytest.raises(errors.ModelNotFoundError):
         lf.quantize(tmp_path / "none.gguf", tmp_path / "out.gguf", "q8_0")
     (tmp_path / "text.gguf").write_text("not a model at all")
