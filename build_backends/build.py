@@ -8,13 +8,14 @@ change to the probe does not compile llama.cpp again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from build_backends import cmake, needs, source, stage, toolchain
@@ -104,19 +105,18 @@ def build(settings: Settings) -> Path:
     found = needs.check(recipe.name, recipe.needs_on(), needs.Situation(settings.defines, tools.compilers))
     compilers = recipe.compilers_on()
     if compilers:
-        tools = toolchain.find_toolchain(compilers)
+        named = {**found.defines, **settings.defines}
+        definition = {"CC": "CMAKE_C_COMPILER", "CXX": "CMAKE_CXX_COMPILER"}
+        tools = toolchain.find_toolchain(
+            {variable: named.get(definition[variable], name) for variable, name in compilers.items()}
+        )
     code = source.provide(settings.source)
     defines = all_defines(recipe, code, settings.defines, settings.arch)
-    place = cache_folder() / "build" / f"{recipe.name}-{work_key(recipe, defines, code, tools, found)}"
+    place = cache_folder() / "build" / f"{recipe.name}-{work_key(recipe, defines, code, tools, found.words)}"
     final = place / files_key(project_files(recipe.is_plugin))
-    try:
-        with locked(place / "lock", f"building llama.cpp ({recipe.name})"):
-            if not stage.is_complete(final):
-                _build_into(final, place / "work", settings, defines, code, tools)
-    except OSError as error:
-        raise BuildError(
-            f"Building in {place} failed: {error}. LLAMA_FFI_CACHE names another place."
-        ) from error
+    with _writing(place), locked(place / "lock", f"building llama.cpp ({recipe.name})") as lock:
+        if not stage.is_complete(final):
+            _build_into(final, place / "work", settings, defines, code, tools, found, lock)
     return final
 
 
@@ -134,13 +134,24 @@ def build_package(settings: Settings) -> Path | None:
     core = build(Settings(source=settings.source))
     both = hashlib.sha256(f"{core}\n{result}".encode()).hexdigest()[:12]
     place = cache_folder() / "build" / f"with-{recipe.name}-{both}"
-    with locked(place / "lock"):
+    with _writing(place), locked(place / "lock"):
         if not stage.is_complete(place / "package"):
             stage.remove(place / "work")
             stage.combine(core, result, place / "work")
             stage.remove(place / "package")
             os.replace(place / "work", place / "package")
     return place / "package"
+
+
+@contextlib.contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    """Turn what the system says against writing into `place` into an error that says what helps."""
+    try:
+        yield
+    except OSError as error:
+        raise BuildError(
+            f"Building in {place} failed: {error}. LLAMA_FFI_CACHE names another place."
+        ) from error
 
 
 def _build_into(
@@ -150,6 +161,8 @@ def _build_into(
     defines: Mapping[str, str],
     code: source.Source,
     tools: toolchain.Toolchain,
+    found: needs.Checked,
+    lock: int,
 ) -> None:
     recipe = settings.recipe
     project = work / "project"
@@ -159,14 +172,17 @@ def _build_into(
     shutil.copytree(PROJECT, project, copy_function=shutil.copy2)
     log = final.parent / "build.log"
     log.unlink(missing_ok=True)
-    arguments = {**defines, "LLAMA_FFI_SOURCE_DIR": code.root.as_posix()}
-    cmake.run(project, work / "build", code.root, arguments, recipe.targets, tools, log, settings.defines)
+    # What was found isn't among the definitions of the manifest: its place says nothing to others.
+    arguments = {**found.defines, **defines, "LLAMA_FFI_SOURCE_DIR": code.root.as_posix()}
+    cmake.run(
+        project, work / "build", code.root, arguments, recipe.targets, tools, log, settings.defines, lock
+    )
     report = work / "build" / f"built-{defines['CMAKE_BUILD_TYPE']}.json"
     built = json.loads(report.read_text(encoding="utf-8"))
     stage.remove(work / "staged")
     flags = recorded(defines)
     if recipe.is_plugin:
-        stage.stage_plugin(built, code, recipe.module, flags, work / "staged")
+        stage.stage_plugin(built, code, recipe.module, flags, work / "staged", found.paths)
     else:
         stage.stage(built, code, recipe.name, flags, work / "staged")
     stage.remove(final)

@@ -87,14 +87,14 @@ class Progress:
 
 
 def _run(
-    command: list[str], what: str, environment: Mapping[str, str], log: Path, progress: Progress
+    command: list[str], what: str, environment: Mapping[str, str], log: Path, progress: Progress, lock: int
 ) -> None:
     """Run one command; raise BuildError with its causes and the log's path if it fails."""
     with log.open("ab") as output:
         output.write(("\n$ " + " ".join(command) + "\n").encode())
         output.flush()
         start = output.tell()
-        status = _follow(command, environment, output, progress)
+        status = _follow(command, environment, output, progress, lock)
     if status != 0:
         with log.open("rb") as written:
             written.seek(start)
@@ -102,9 +102,17 @@ def _run(
         raise BuildError(f"{what} failed (status {status}):", causes(text), log)
 
 
-def _follow(command: list[str], environment: Mapping[str, str], output: BinaryIO, progress: Progress) -> int:
+def _follow(
+    command: list[str], environment: Mapping[str, str], output: BinaryIO, progress: Progress, lock: int
+) -> int:
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        # The compilers hold the lock too: if we are killed, nobody builds here before the last of them ends.
+        pass_fds=(lock,) if os.name == "posix" else (),
     )
     assert process.stdout is not None
     try:
@@ -129,11 +137,13 @@ def run(
     targets: tuple[str, ...],
     tools: Toolchain,
     log: Path,
-    users: Collection[str] = (),
+    users: Collection[str],
+    lock: int,
 ) -> None:
     """Configure and build `targets` in the folder `build`; what an earlier, interrupted run left is used.
 
-    Of `users`, the definitions that the user has written, those that nothing reads are named.
+    Of `users`, the definitions that the user has written, those that nothing reads are named. `lock` is the
+    descriptor of the build's lock, which every process that is started inherits.
     """
     progress = Progress()
     environment = {
@@ -148,7 +158,7 @@ def run(
         configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tools.ninja}"]
     configure += [f"-D{name}={value}" for name, value in sorted(defines.items())]
     progress.say("configuring llama.cpp")
-    _run(configure, "Configuring llama.cpp", environment, log, progress)
+    _run(configure, "Configuring llama.cpp", environment, log, progress, lock)
     idle = sorted(set(users) & unused(log.read_text(encoding="utf-8", errors="replace")))
     if idle:
         progress.say(f"nothing reads the definition of {', '.join(idle)}: is it misspelled?")
@@ -162,4 +172,4 @@ def run(
         "--target",
         *targets,
     ]
-    _run(compile_, "Compiling llama.cpp", environment, log, progress)
+    _run(compile_, "Compiling llama.cpp", environment, log, progress, lock)

@@ -6,11 +6,12 @@ import argparse
 import json
 import re
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from build_backends import build, recipes, stage
+from build_backends import build, publish, recipes, stage
 from build_backends.errors import BuildError
 from build_backends.settings import Settings, checked
 from vendor.cache import cache_folder
@@ -82,17 +83,43 @@ def run(options: argparse.Namespace) -> Path:
     )
     recipe = settings.recipe
     if options.out:
-        stage.check_target(options.out.absolute())  # before the minutes that it takes
+        publish.check_target(options.out.absolute())  # before the minutes that it takes
     result = build.build(settings)
     manifest = json.loads((result / stage.MANIFEST).read_text(encoding="utf-8"))
-    tag = manifest["commit"][:9]
     if options.out:
         target: Path = options.out.absolute()
     else:
         target = cache_folder() / "backends" / f"{recipe.name}-{_tag(manifest)}"
-    stage.publish(result, target)
-    _say(recipe, manifest, tag, target, bool(options.out))
+    joined = recipe.is_plugin and _is_core(target)
+    if joined:
+        _join(target, result, manifest)
+    else:
+        publish.publish(result, target)
+    _say(recipe, manifest, target, "" if not options.out else "core" if joined else "elsewhere")
     return target
+
+
+def _is_core(target: Path) -> bool:
+    try:
+        return "libraries" in json.loads((target / stage.MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _join(core: Path, plugin: Path, manifest: dict[str, object]) -> None:
+    """Put a module beside the libraries of a core of the same tree; raise BuildError if it is of another."""
+    wrong = stage.damage(core)
+    if wrong:
+        raise BuildError(f"{core} holds a core, but {wrong[0]}: build that first")
+    theirs = json.loads((core / stage.MANIFEST).read_text(encoding="utf-8"))
+    if theirs["tree_sha256"] != manifest["tree_sha256"]:
+        raise BuildError(
+            f"{core} holds a core of llama.cpp {_tag(theirs)}, the module is of {_tag(manifest)}: "
+            "build both from the same tree"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        stage.combine(core, plugin, Path(folder, "both"))
+        publish.publish(Path(folder, "both"), core)
 
 
 def _tag(manifest: dict[str, object]) -> str:
@@ -101,14 +128,21 @@ def _tag(manifest: dict[str, object]) -> str:
     return str(names[0]).rpartition("-")[2].partition(".")[0]
 
 
-def _say(
-    recipe: recipes.Recipe, manifest: dict[str, object], tag: str, target: Path, elsewhere: bool
-) -> None:
+def _say(recipe: recipes.Recipe, manifest: dict[str, object], target: Path, where: str) -> None:
+    """Tell how the result is used; `where` it went: "" for the cache, "core" beside one, "elsewhere"."""
     lines = []
+    tag = _tag(manifest)
     if recipe.is_plugin:
         needed = ", ".join(map(str, manifest["needed"])) if manifest["needed"] else "nothing more"  # type: ignore[call-overload]
         lines.append(f"built {recipe.name} for llama.cpp {tag}; to run it needs {needed}")
-        if not elsewhere:
+        if where == "core":
+            lines.append(f"it stands beside its core; to use both: LLAMA_FFI_LIB={target}")
+        elif tag.startswith("x"):  # another tree's: no commit is written so
+            lines.append(
+                "only a core of the same tree takes it: `llama-ffi build native --source DIR --out FOLDER`, "
+                "then this again with `--out FOLDER`; LLAMA_FFI_LIB=FOLDER uses both"
+            )
+        elif not where:
             lines.append("llama_ffi finds it by itself; `llama-ffi doctor` shows what loads")
     else:
         lines.append(f"built {recipe.name} of llama.cpp {tag}; to use it: LLAMA_FFI_LIB={target}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import hashlib
 import json
 import re
 import stat
@@ -17,18 +16,28 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from email.parser import Parser
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from build_backends import elf, recipes, tags
+from build_backends import elf, recipes, stage, tags
 from build_backends.errors import BuildError
 
 MEGABYTE = 1_000_000
 CORE_BUDGET = 15 * MEGABYTE
-PLUGIN_BUDGET = 100 * MEGABYTE  # what the public index takes
 CORE = "llama_ffi"
+CORE_PARTS = ("ggml-base", "ggml", "llama", "mtmd", "guard")
+KINDS = {
+    "linux": (".so", (b"\x7fELF",)),
+    "manylinux": (".so", (b"\x7fELF",)),
+    "musllinux": (".so", (b"\x7fELF",)),
+    "macosx": (".dylib", (b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")),
+    "win": (".dll", (b"MZ",)),
+}
+"""How a library is named, and how it begins."""
+LEAST = {"x86_64": "ggml-cpu-x64", "amd64": "ggml-cpu-x64", "aarch64": "ggml-cpu-armv8.0_1"}
+"""The variant for the oldest processor of a kind."""
 
 
 class Audit(NamedTuple):
@@ -68,6 +77,17 @@ class Wheel(NamedTuple):
     def libraries(self) -> list[Path]:
         """Return every ELF file."""
         return [file for file in sorted(self.root.rglob("*")) if file.is_file() and elf.is_elf(file)]
+
+    def named_libraries(self) -> list[Path]:
+        """Return every file that is named as a library, of whatever system, or is one of Linux's."""
+        suffixes = {suffix for suffix, _ in KINDS.values()}
+        named = {file for file in self.root.rglob("*") if file.is_file() and file.suffix in suffixes}
+        return sorted(named.union(self.libraries()))
+
+    @property
+    def recipe(self) -> recipes.Recipe | None:
+        """The recipe of a plugin."""
+        return recipes.RECIPES.get(self.name.removeprefix(f"{CORE}_")) if self.name != CORE else None
 
 
 def audit(wheel: Path) -> Audit:
@@ -119,8 +139,7 @@ def _tag(wheel: Wheel, judged: Audit, local: bool) -> list[str]:
 def _libraries(wheel: Wheel, judged: Audit) -> list[str]:
     found = []
     own = {library.name for library in wheel.libraries()}
-    recipe = recipes.RECIPES.get(wheel.name.removeprefix(f"{CORE}_"))
-    allowed = (*recipe.run_time, "libggml-base-*") if recipe and wheel.name != CORE else ()
+    allowed = (*wheel.recipe.run_time, "libggml-base-*") if wheel.recipe else ()
     for library in wheel.libraries():
         read = elf.read(library)
         if read.has_symbols:
@@ -144,21 +163,20 @@ def _libraries(wheel: Wheel, judged: Audit) -> list[str]:
 def _manifest(wheel: Wheel) -> list[str]:
     if wheel.tag == tags.ANY:
         return []
+    found = stage.damage(wheel.package)
     try:
-        manifest = json.loads((wheel.package / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return [f"its manifest can't be read: {error}"]
-    found = []
-    short = manifest["commit"][:9]
-    for library in wheel.libraries():
-        if f"-{short}." not in library.name:
-            found.append(f"{library.name} does not carry the commit {short}")
-    if wheel.name != CORE:
-        module = wheel.package / manifest["module"]
-        if hashlib.sha256(module.read_bytes()).hexdigest() != manifest["sha256"]:
-            found.append(f"{module.name} is not the one of its manifest")
-        if manifest["llama_ffi"] != wheel.version:
+        files = stage.promised(wheel.package)
+        manifest = json.loads((wheel.package / stage.MANIFEST).read_text(encoding="utf-8"))
+        found += _named(wheel, files, manifest["commit"][:9])
+        if wheel.name == CORE:
+            found += _core(wheel, manifest)
+        elif manifest["llama_ffi"] != wheel.version:
             found.append(f"its manifest is for llama-ffi {manifest['llama_ffi']}, it is {wheel.version}")
+        if manifest.get(stage.LOOK_IN):
+            found.append(f"its manifest names folders of a machine: {', '.join(manifest[stage.LOOK_IN])}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return found or ["its manifest is none of ours"]
+    if wheel.name != CORE:
         metadata = Parser().parsestr((wheel.info / "METADATA").read_text(encoding="utf-8"))
         if f"llama-ffi=={wheel.version}" not in metadata.get_all("Requires-Dist", []):
             found.append(f"it does not require llama-ffi=={wheel.version}")
@@ -167,8 +185,34 @@ def _manifest(wheel: Wheel) -> list[str]:
     return found
 
 
+def _named(wheel: Wheel, files: Collection[str], short: str) -> list[str]:
+    """Tell which libraries aren't those of the manifest, of this commit, and for this platform."""
+    found = []
+    suffix, starts = KINDS.get(wheel.platform.partition("_")[0], ("", ()))
+    for library in wheel.named_libraries():
+        if f"-{short}." not in library.name:
+            found.append(f"{library.name} does not carry the commit {short}")
+        if library.parent != wheel.package or library.name not in files:
+            found.append(f"{library.name} is not in its manifest")
+        if library.suffix != suffix or not library.read_bytes().startswith(starts):
+            found.append(f"{library.name} is no library for {wheel.platform}")
+    return found
+
+
+def _core(wheel: Wheel, manifest: Mapping[str, Any]) -> list[str]:
+    """Tell what a core lacks: a library of the set, a CPU back end, the variant for the oldest processor."""
+    found = [f"it has no {part}" for part in CORE_PARTS if part not in manifest["libraries"]]
+    variants = [name for name in manifest["modules"] if name.startswith("ggml-cpu")]
+    least = next((name for machine, name in LEAST.items() if wheel.platform.endswith(machine)), None)
+    if "ggml-cpu" not in manifest["libraries"] and not variants:
+        found.append("it has no back end for the CPU")
+    elif variants and least and not {least, "ggml-cpu"}.intersection(variants):
+        found.append(f"it has no {least}, which runs on every processor")
+    return found
+
+
 def _size(wheel: Wheel) -> list[str]:
-    budget = CORE_BUDGET if wheel.name == CORE else PLUGIN_BUDGET
+    budget = CORE_BUDGET if wheel.name == CORE else wheel.recipe.budget if wheel.recipe else recipes.BUDGET
     if wheel.size <= budget:
         return []
     return [f"it has {wheel.size / MEGABYTE:.1f} MB, more than the {budget / MEGABYTE:.0f} MB it may have"]

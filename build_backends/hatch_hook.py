@@ -13,7 +13,7 @@ _ROOT = str(Path(__file__).resolve().parent.parent)
 if _ROOT not in sys.path:
     sys.path.insert(0, _ROOT)
 
-from build_backends import build, settings, stage, tags  # noqa: E402
+from build_backends import build, publish, settings, tags  # noqa: E402
 
 NATIVE = "llama_ffi/_native"
 
@@ -31,7 +31,7 @@ class NativeLibrariesHook(BuildHookInterface):  # type: ignore[type-arg]
         build_data["tag"] = settings.current().tag or (tags.wheel_tag() if result else tags.ANY)
         if version == "editable":
             if result:
-                stage.publish(result, Path(self.root) / NATIVE)
+                publish.publish(result, Path(self.root) / NATIVE)
         else:
             if result:
                 build_data["force_include"][str(result)] = NATIVE

@@ -37,6 +37,23 @@ _PLAIN: Mapping[str, str] = {"GGML_BLAS": "OFF", "GGML_METAL": "OFF"}
 _RPC: Mapping[str, str] = {"GGML_RPC": "ON", "GGML_RPC_RDMA": "OFF"}
 
 
+BUDGET = 100_000_000  # what the public index takes
+
+# Code for one kind of GPU is 20 MB of a wheel (measured: 90a-real has 20.7): four fit into the budget.
+# A cubin runs on later GPUs of its first digit: 80 on RTX 30 and 40 too. Text for the driver's compiler
+# (virtual) serves what is in between, at the price of a slow first start: 75 those of Turing, and B200.
+_CUDA_WHEELS = {
+    12: "61-virtual;75-virtual;80-real;90-real;120a-real",
+    13: "75-virtual;80-real;90-real;120a-real",
+}
+
+# Data centre (MI100 to MI300), then RX 6800, RX 7000, Strix Point and Halo, RX 9000.
+_HIP_TARGETS = (
+    *("gfx908", "gfx90a", "gfx942", "gfx1030", "gfx1100", "gfx1101", "gfx1102", "gfx1150", "gfx1151"),
+    *("gfx1200", "gfx1201"),
+)
+
+
 @dataclass(frozen=True)
 class Special:
     """What a recipe has more on one platform, or otherwise."""
@@ -56,9 +73,10 @@ class Recipe:
     `private_names` puts the commit into the libraries' names, so that another ggml in the process is not
     mistaken for ours. `rpath` is where a plugin's module looks for other packages' libraries. `arch` is the
     definition that `--arch` sets, `archs` a pattern for one of its values, `archs_example` how some are
-    written. `compilers` replace those that cmake would take. `run_time` are the libraries that a user's
-    machine must bring, as file-name patterns; `runtime_packages` are what the distribution's extra "runtime"
-    installs instead.
+    written; `wheel_arch` is the list for wheels, "" for that of every build, and `budget` how many bytes a
+    wheel may have. `compilers` replace those that cmake would take. `run_time` are the libraries that a
+    user's machine must bring, as file-name patterns; `runtime_packages` are what the distribution's extra
+    "runtime" installs instead.
     """
 
     name: str
@@ -70,12 +88,14 @@ class Recipe:
     arch: str = ""
     archs: str = ""
     archs_example: str = ""
+    wheel_arch: str = ""
     rpath: tuple[str, ...] = ()
     compilers: Mapping[str, str] = field(default_factory=dict)
     run_time: tuple[str, ...] = ()
     runtime_packages: tuple[str, ...] = ()
     private_names: bool = True
     this_cpu: bool = False
+    budget: int = BUDGET
 
     @property
     def is_plugin(self) -> bool:
@@ -131,6 +151,7 @@ def _cuda(major: int) -> Recipe:
         arch="CMAKE_CUDA_ARCHITECTURES",
         archs=r"\d{2,3}[af]?(-real|-virtual)?|native|all|all-major",
         archs_example="90a-real;120",
+        wheel_arch=_CUDA_WHEELS[major],
         rpath=tuple(f"../nvidia/{folder}" for folder in folders),
         run_time=("libcuda.so.1", "libcudart.so.*", "libcublas.so.*", "libcublasLt.so.*"),
         runtime_packages=tuple(
@@ -231,13 +252,15 @@ RECIPES: Mapping[str, Recipe] = {
         Recipe(
             name="hip",
             summary="for AMD's GPUs, with ROCm 6.1 or newer",
-            defines={**_MODULE, **_PLAIN, "GGML_HIP": "ON"},
+            # Without it cmake asks for the GPU of this machine, and takes one kind if there is none.
+            defines={**_MODULE, **_PLAIN, "GGML_HIP": "ON", "GPU_TARGETS": ";".join(_HIP_TARGETS)},
             module="ggml-hip",
             needs=(toolkits.HIPCC, toolkits.HIPBLAS),
             arch="GPU_TARGETS",
             archs=r"gfx[0-9a-f]+(-[0-9a-f]+)*(-generic)?(:\w+[+-])*",
             archs_example="gfx1100;gfx90a",
             run_time=("libamdhip64.so.*", "libhipblas.so.*", "librocblas.so.*"),
+            budget=300_000_000,  # a guess: nobody has built it
         ),
         Recipe(
             name="opencl",

@@ -7,14 +7,11 @@ core.
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +26,7 @@ PROBE = "probe.json"
 LICENSES = "licenses"
 FORMAT = 1
 PLUGIN = "plugin"
+LOOK_IN = "look_in"
 
 
 def canonical(text: str) -> bytes:
@@ -67,10 +65,11 @@ def stage(
         files[kind] = {}
         for name, path in built[kind].items():
             library = Path(path)
-            if library.exists():  # a target that was not asked for is reported too
-                files[kind][name] = library.name
-                shutil.copyfile(library, target / library.name)
-                (target / library.name).chmod(0o755)
+            if not library.exists():
+                raise BuildError(f"cmake was to build {name}, and {library} is not there")
+            files[kind][name] = library.name
+            shutil.copyfile(library, target / library.name)
+            (target / library.name).chmod(0o755)
     copy_licenses(source.root, target / LICENSES)
     probe = run_probe(Path(built["probe"]))
     (target / PROBE).write_bytes(probe)
@@ -83,12 +82,19 @@ def stage(
         "headers_sha256": source.headers_sha256,
         "probe_sha256": hashlib.sha256(probe).hexdigest(),
         **files,
+        "files": {name: facts(target / name) for kind in files.values() for name in kind.values()},
         "flags": list(flags),
         "compiler": built["compiler"],
         "system": built["system"],
     }
-    _write_manifest(target, manifest)
+    write_manifest(target, manifest)
     return manifest
+
+
+def facts(file: Path) -> dict[str, int | str]:
+    """Return the size and digest of a file, by which damage is told."""
+    data = file.read_bytes()
+    return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 # Every Linux has these; the rest of what a module needs is the user's to bring.
@@ -112,16 +118,42 @@ def needed_of(module: Path) -> list[str]:
     return [name for name in elf.read(module).needed if not name.startswith((*_SYSTEM, "libggml"))]
 
 
+def look_in(needed: Sequence[str], paths: Sequence[Path]) -> list[str]:
+    """Return the folders that hold libraries of `needed` beside what was found at `paths`.
+
+    A toolkit's libraries often stand where the loader doesn't look: what is built with it on this machine is
+    told where they are. Wheels are not (see `wheel.plugin_project`).
+    """
+    folders: dict[str, None] = {}
+    for path in paths:
+        # a library, or a program in bin
+        for root in (path.parent, path.parent.parent):
+            for place in (root, *(root / each for each in ("lib", "lib64")), *root.glob("targets/*/lib")):
+                usual = re.fullmatch(r"(/usr(/local)?)?/lib(64)?(/[^/]+-linux-\w+)?", str(place.resolve()))
+                if not usual and any((place / name).is_file() for name in needed):
+                    folders[str(place)] = None
+    return list(folders)
+
+
 def stage_plugin(
-    built: Mapping[str, Any], source: Source, module: str, flags: Sequence[str], target: Path
+    built: Mapping[str, Any],
+    source: Source,
+    module: str,
+    flags: Sequence[str],
+    target: Path,
+    paths: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """Fill the new folder `target` with one module, `module` of those in `built`; return the manifest."""
+    """Fill the new folder `target` with one module, `module` of those in `built`; return the manifest.
+
+    `paths` is where that stands on this machine with which it was built.
+    """
     target.mkdir(parents=True)
     library = Path(built["modules"][module])
     final = target / library.name
     shutil.copyfile(library, final)
     final.chmod(0o755)
     copy_licenses(source.root, target / LICENSES)
+    needed = needed_of(final)
     manifest = {
         "format": FORMAT,
         "kind": PLUGIN,
@@ -130,14 +162,14 @@ def stage_plugin(
         "tree_sha256": source.tree_sha256,
         "llama_ffi": package_version(),
         "module": final.name,
-        "sha256": hashlib.sha256(final.read_bytes()).hexdigest(),
-        "size": final.stat().st_size,
-        "needed": needed_of(final),
+        **facts(final),
+        "needed": needed,
+        LOOK_IN: look_in(needed, paths),
         "flags": list(flags),
         "compiler": built["compiler"],
         "system": built["system"],
     }
-    _write_manifest(target, manifest)
+    write_manifest(target, manifest)
     return manifest
 
 
@@ -147,12 +179,16 @@ def combine(core: Path, plugin: Path, target: Path) -> None:
     manifest = json.loads((core / MANIFEST).read_text(encoding="utf-8"))
     module = json.loads((plugin / MANIFEST).read_text(encoding="utf-8"))
     shutil.copy2(plugin / module["module"], target / module["module"])
+    is_new = f"ggml-{module['backend']}" not in manifest["modules"]
     manifest["modules"][f"ggml-{module['backend']}"] = module["module"]
-    manifest["backend"] += f"+{module['backend']}"
-    _write_manifest(target, manifest)
+    manifest["files"][module["module"]] = {name: module[name] for name in ("size", "sha256")}
+    manifest[LOOK_IN] = module.get(LOOK_IN, [])
+    manifest["backend"] += f"+{module['backend']}" if is_new else ""
+    write_manifest(target, manifest)
 
 
-def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest of a folder."""
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -162,65 +198,40 @@ def remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
+def promised(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return size and digest of each file that the manifest of `folder` names; of the probe the digest.
+
+    Raises OSError, ValueError, KeyError, TypeError or AttributeError if there is no such manifest.
+    """
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if manifest["format"] != FORMAT:
+        raise ValueError(f"it has format {manifest['format']!r}")
+    if manifest.get("kind") == PLUGIN:
+        return {manifest["module"]: {name: manifest[name] for name in ("size", "sha256")}}
+    names = [*manifest["libraries"].values(), *manifest["modules"].values()]
+    if any(Path(name).name != name for name in names):
+        raise ValueError("it names files of other folders")
+    files = {name: {each: manifest["files"][name][each] for each in ("size", "sha256")} for name in names}
+    return {PROBE: {"sha256": manifest["probe_sha256"]}, **files}
+
+
+def damage(folder: Path) -> list[str]:
+    """Return what is wrong with the files that the manifest of `folder` names, or with that itself."""
+    try:
+        files = promised(folder)
+        found = []
+        for name, expected in files.items():
+            if not (folder / name).is_file():
+                found.append(f"{name}, which the manifest names, is missing")
+            elif {**facts(folder / name), **expected} != facts(folder / name):
+                found.append(f"{name} is not the one of its manifest")
+        return found
+    except (OSError, ValueError) as error:
+        return [f"its manifest can't be read: {error}"]
+    except (KeyError, TypeError, AttributeError) as error:
+        return [f"its manifest is none of ours: {type(error).__name__}: {error}"]
+
+
 def is_complete(folder: Path) -> bool:
-    """Tell whether `folder` holds a manifest and every file that it names."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if manifest.get("kind") == PLUGIN:
-            named = [manifest["module"]]
-        else:
-            named = [PROBE, *manifest["libraries"].values(), *manifest["modules"].values()]
-    except (OSError, ValueError, KeyError):
-        return False
-    return manifest.get("format") == FORMAT and all((folder / name).is_file() for name in named)
-
-
-def _are_equal(staged: Path, target: Path) -> bool:
-    """Tell whether every file of `staged` is in `target`, byte by byte: a new guard changes no manifest."""
-    files = [str(file.relative_to(staged)) for file in staged.rglob("*") if file.is_file()]
-    return filecmp.cmpfiles(staged, target, files, shallow=False)[0] == files
-
-
-_LIBRARY = re.compile(r".+\.(?:so|dylib|dll|lib|pdb)(?:\.[\d.]+)?")
-
-
-def check_target(target: Path) -> None:
-    """Raise BuildError if something stands at `target` that no build of ours has put there.
-
-    A result takes the place of what is there, as a whole: a user's own files would be gone.
-    """
-    if not os.path.lexists(target):
-        return
-    if not target.is_dir():
-        raise BuildError(f"{target} is no folder, and would be replaced: name a new folder")
-    try:
-        names = sorted(os.listdir(target))
-    except OSError as error:
-        raise BuildError(f"{target} can't be looked into: {error.strerror}") from None
-    ours = {MANIFEST, PROBE, LICENSES}
-    others = [name for name in names if name not in ours and not _LIBRARY.fullmatch(name)]
-    if names and (others or MANIFEST not in names):
-        raise BuildError(
-            f"{target} holds something else than a build ({', '.join((others or names)[:3])}"
-            f"{', …' if len(others or names) > 3 else ''}), and would be replaced: name a new folder"
-        )
-
-
-def publish(staged: Path, target: Path) -> None:
-    """Make `target` a copy of `staged` in one step; a process that has the old files open keeps them.
-
-    Raises BuildError if `target` can't be written, or holds anything but an earlier build.
-    """
-    check_target(target)
-    if is_complete(target) and _are_equal(staged, target):
-        return
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
-            new, old = Path(scratch) / "new", Path(scratch) / "old"
-            shutil.copytree(staged, new)
-            if target.exists():
-                os.replace(target, old)
-            os.replace(new, target)
-    except OSError as error:  # on Windows also: a process has the old libraries loaded
-        raise BuildError(f"The libraries could not be put into {target}: {error}") from error
+    """Tell whether `folder` holds a manifest and every file that it names, as it was built."""
+    return not damage(folder)

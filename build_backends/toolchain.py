@@ -116,6 +116,12 @@ def _find_compilers(preferred: Mapping[str, str]) -> dict[str, str]:
             missing.append(f"{language} ({', '.join(names)})")
         else:
             found[variable] = path
+    wanted = [preferred[variable] for variable in preferred if variable not in found]
+    if wanted:
+        raise BuildError(
+            f"No compiler was found for {' and '.join(missing)}, and no other will do for this back end. "
+            "Put it on PATH (Intel's: source /opt/intel/oneapi/setvars.sh), or name it by CC and CXX."
+        )
     if missing:
         raise BuildError(
             f"No compiler was found for {' and '.join(missing)}. llama.cpp is compiled once; install one:",

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
 from build_backends.needs import (
     Hints,
     Need,
@@ -16,6 +21,15 @@ from build_backends.needs import (
 
 _VCPKG = ", then -D CMAKE_TOOLCHAIN_FILE=FOLDER_OF_VCPKG/scripts/buildsystems/vcpkg.cmake"
 
+
+def _as(name: str) -> Callable[[Path], Mapping[str, str]]:
+    return lambda path: {name: path.as_posix()}
+
+
+def _folder_as(name: str) -> Callable[[Path], Mapping[str, str]]:
+    return lambda path: {name: path.parent.as_posix()}
+
+
 GLSLC = Need(
     "glslc, which compiles the shaders",
     program("glslc", variables=("VULKAN_SDK",)),
@@ -26,6 +40,7 @@ GLSLC = Need(
         "winget install KhronosGroup.VulkanSDK",
     ),
     ("Vulkan_GLSLC_EXECUTABLE",),
+    gives=_as("Vulkan_GLSLC_EXECUTABLE"),
 )
 VULKAN_HEADERS = Need(
     "Vulkan's headers, 1.3.272 or newer",
@@ -65,6 +80,7 @@ SPIRV = Need(
         "winget install KhronosGroup.VulkanSDK",
     ),
     ("SPIRV-Headers_DIR",),
+    gives=_folder_as("SPIRV-Headers_DIR"),
 )
 OPENBLAS = Need(
     "OpenBLAS with its pkg-config file",
@@ -98,10 +114,24 @@ OPENCL_LOADER = Need(
     ),
     ("OpenCL_LIBRARY",),
 )
+
+
+def _intel(path: Path) -> Mapping[str, str]:
+    """Return the definitions for both compilers; on Windows the one for C is Microsoft's."""
+    given = {"CMAKE_CXX_COMPILER": path.as_posix()}
+    other = path.with_name("icx")
+    if sys.platform != "win32" and other.is_file() and not os.environ.get("CC"):
+        given["CMAKE_C_COMPILER"] = other.as_posix()
+    return given
+
+
 ICPX = Need(
     "Intel's icpx, the DPC++ compiler",
     program(
-        "icpx", "icx", variables=("CMPLR_ROOT", "ONEAPI_ROOT"), folders=("/opt/intel/oneapi/compiler/latest",)
+        *(("icx",) if sys.platform == "win32" else ("icpx",)),
+        variables=("CMPLR_ROOT", "ONEAPI_ROOT"),
+        folders=("/opt/intel/oneapi/compiler/latest",),
+        chosen=("CMAKE_CXX_COMPILER", "CXX"),
     ),
     Hints(
         "with Intel's apt repository: sudo apt install intel-basekit; source /opt/intel/oneapi/setvars.sh",
@@ -109,13 +139,29 @@ ICPX = Need(
         "",
         "winget install Intel.OneAPI.BaseToolkit, then run setvars.bat",
     ),
+    chosen=("CMAKE_CXX_COMPILER", "CXX"),
+    gives=_intel,
 )
 MKL = Need(
     "Intel's oneMKL",
-    header("oneapi/mkl.hpp", variables=("MKLROOT",), folders=("/opt/intel/oneapi/mkl/latest",)),
+    # not its header: that includes SYCL's, which only icpx finds
+    cmake_package("MKL", folder="mkl", variables=("MKLROOT",), folders=("/opt/intel/oneapi/mkl/latest",)),
     ICPX.hints,
     ("MKL_DIR",),
+    gives=_folder_as("MKL_DIR"),
 )
+
+
+def _rocm(path: Path) -> Mapping[str, str]:
+    """Return what makes cmake take the ROCm of this hipcc; a distribution's own it finds by itself."""
+    root = path.parent.parent
+    compiler = root / "llvm" / "bin" / "clang++"
+    if not compiler.is_file():
+        return {}
+    given = {"CMAKE_PREFIX_PATH": root.as_posix(), "CMAKE_HIP_COMPILER_ROCM_ROOT": root.as_posix()}
+    return given if os.environ.get("HIPCXX") else {**given, "CMAKE_HIP_COMPILER": compiler.as_posix()}
+
+
 HIPCC = Need(
     "AMD's ROCm, 6.1 or newer, with hipcc",
     program("hipcc", variables=("ROCM_PATH", "HIP_PATH"), folders=("/opt/rocm",), version=(6, 1)),
@@ -125,6 +171,7 @@ HIPCC = Need(
         "",
         "install AMD's HIP SDK, then set HIP_PATH",
     ),
+    gives=_rocm,
 )
 HIPBLAS = Need(
     "hipBLAS and rocBLAS",
@@ -153,6 +200,13 @@ APPLE = Need(
 )
 
 _CUDA_RELEASES = {12: "12-8", 13: "13-0"}
+_CUDA_CHOSEN = ("CMAKE_CUDA_COMPILER", "CUDACXX")
+
+
+def _cuda_toolkit(path: Path) -> Mapping[str, str]:
+    """Return the definitions for nvcc and its toolkit, which cmake looks for one by one."""
+    given = {"CMAKE_CUDA_COMPILER": path.as_posix()}
+    return {**given, "CUDAToolkit_ROOT": path.parents[1].as_posix()} if path.parent.name == "bin" else given
 
 
 def nvcc(major: int) -> Need:
@@ -164,6 +218,7 @@ def nvcc(major: int) -> Need:
             "nvcc",
             variables=("CUDA_PATH", "CUDA_HOME"),
             folders=("/usr/local/cuda", f"/usr/local/cuda-{major}"),
+            chosen=_CUDA_CHOSEN,
             version=(major,),
             below=(major + 1,),
         ),
@@ -173,12 +228,13 @@ def nvcc(major: int) -> Need:
             "",
             f"winget install Nvidia.CUDA --version {release.replace('-', '.')}",
         ),
-        ("CMAKE_CUDA_COMPILER",),
+        chosen=_CUDA_CHOSEN,
+        gives=_cuda_toolkit,
     )
 
 
 def cublas(major: int) -> Need:
-    """Return the need for CUDA's BLAS of one major version."""
+    """Return the need for CUDA's BLAS of one major version, first of all beside the nvcc that was found."""
     release = _CUDA_RELEASES[major]
     return Need(
         "cuBLAS",
@@ -186,6 +242,8 @@ def cublas(major: int) -> Need:
             "cublas",
             variables=("CUDA_PATH", "CUDA_HOME"),
             folders=("/usr/local/cuda", f"/usr/local/cuda-{major}"),
+            beside="CMAKE_CUDA_COMPILER",
+            major=major,
         ),
         Hints(
             f"with NVIDIA's apt repository: sudo apt install libcublas-dev-{release}",

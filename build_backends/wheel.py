@@ -88,6 +88,8 @@ def plugin_project(recipe: Recipe, staged: Path, tag: str, target: Path) -> None
     package = f"llama_ffi_{recipe.name}"
     manifest = json.loads((staged / stage.MANIFEST).read_text(encoding="utf-8"))
     shutil.copytree(staged, target / package)
+    manifest.pop(stage.LOOK_IN, None)  # of this machine
+    stage.write_manifest(target / package, manifest)
     packages = json.dumps(list(recipe.runtime_packages))
     facts = {
         "distribution": distribution(recipe),
@@ -177,6 +179,8 @@ def make(settings: Settings, out: Path) -> Path:
     Raises BuildError if something is missing, fails, or the gate refuses the wheel.
     """
     recipe = settings.recipe
+    if recipe.wheel_arch and not settings.arch and recipe.arch not in settings.defines:
+        settings = replace(settings, arch=recipe.wheel_arch)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

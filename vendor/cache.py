@@ -44,11 +44,19 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def locked(path: Path, waiting_for: str = "") -> Iterator[None]:
-    """Hold an exclusive lock on `path` while the body runs; other processes wait.
+def _unlock(descriptor: int) -> None:
+    if sys.platform != "win32":
+        import fcntl
 
-    The operating system drops the lock when its holder dies, so a killed build leaves nothing to clean up.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting_for: str = "") -> Iterator[int]:
+    """Hold an exclusive lock on `path` while the body runs; other processes wait. Give its descriptor.
+
+    The operating system drops the lock when its holder dies, so a killed build leaves nothing to clean up. On
+    POSIX a child that inherits the descriptor is a holder too, until the body ends.
     The file stays: removing it would let two processes lock two different files of the same name.
     `waiting_for` is said once on stderr if somebody else holds the lock.
     """
@@ -61,6 +69,9 @@ def locked(path: Path, waiting_for: str = "") -> Iterator[None]:
                 print(f"llama_ffi: waiting for another process: {waiting_for}", file=sys.stderr, flush=True)
                 said = True
             time.sleep(0.1)
-        yield
+        try:
+            yield descriptor
+        finally:
+            _unlock(descriptor)  # closing wouldn't: a compiler's cache server may have inherited it
     finally:
         os.close(descriptor)

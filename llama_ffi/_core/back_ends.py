@@ -66,7 +66,7 @@ class _Loader:
 
             dll_folders.name_for(module.name)
         try:
-            handle = self._open(module.path, self._now)
+            handle = self._open_with(module)
         except OSError as error:
             return Outcome(module, 0, *self.words(module, error))
         if not self._has(handle, "ggml_backend_init"):
@@ -119,6 +119,32 @@ class _Loader:
     def has_devices(self, registry: int) -> bool:
         pointer = self._ffi.cast("ggml_backend_reg_t", registry)
         return bool(self._lib.ggml_backend_reg_dev_count(pointer))
+
+    def _open_with(self, module: Module) -> Any:
+        """Open a module; libraries that the loader misses are opened first, from where they may be.
+
+        The loader looks beside the module and where the system says. pip puts NVIDIA's and Intel's libraries
+        into this environment, and a toolkit's folder is known to what was built with it.
+        """
+        from .._lib import cures
+
+        opened: set[Path] = set()
+        waiting = [module.path]
+        while True:
+            try:
+                handle = self._open(waiting[-1], self._now)
+            except OSError as error:
+                name = cures.missing(str(error))
+                other = modules.elsewhere(name, module.look_in) if name else None
+                if other is None or other in opened:
+                    raise
+                opened.add(other)
+                waiting.append(other)
+                continue
+            if len(waiting) == 1:
+                return handle
+            _kept.append(handle)
+            waiting.pop()
 
     def _open(self, path: Path, flags: int) -> Any:
         import _cffi_backend

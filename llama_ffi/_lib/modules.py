@@ -44,6 +44,8 @@ class Module(NamedTuple):
     """of the file, as its manifest has it"""
     label: str = ""
     """what a plugin calls itself, if that isn't the back end: "cuda13" """
+    look_in: tuple[str, ...] = ()
+    """folders with libraries that it needs, where it was built on this machine"""
 
     def is_called(self, name: str) -> bool:
         """Tell whether somebody who asks for ``name`` means this one."""
@@ -86,7 +88,8 @@ def _own(libraries: LibrarySet) -> Iterator[Module]:
     for key, path in modules.items():
         problem = elf.problem(path) or ""
         cure = "install or build it again" if problem else ""
-        yield Module(back_end_of(key), path, libraries.found_via, problem, cure)
+        look_in = _folders(libraries.manifest or {})
+        yield Module(back_end_of(key), path, libraries.found_via, problem, cure, look_in=look_in)
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
@@ -155,12 +158,31 @@ def plugin(
     else:
         problem = _damage(path, manifest) or ""
         sha256 = str(manifest.get("sha256", ""))
-        return Module(name, path, found_via, problem, again if problem else "", sha256, label)
+        cure = again if problem else ""
+        return Module(name, path, found_via, problem, cure, sha256, label, _folders(manifest))
     cure = (
         f'`pip install --upgrade "llama-ffi[{label}]"` brings both to one version; '
         f"`llama-ffi build {label}` makes one for this library"
     )
     return Module(name, path, found_via, problem, cure, label=label)
+
+
+def elsewhere(name: str, look_in: tuple[str, ...]) -> Path | None:
+    """Return the library ``name`` in one of ``look_in``, or where pip puts others' libraries, or None."""
+    import sys
+
+    folders = [Path(each) for each in look_in]
+    for site in sys.path:
+        if os.path.isabs(site) and os.path.realpath(site) != os.getcwd():
+            folders += sorted(Path(site, "nvidia").glob("*/lib"))
+    folders.append(Path(sys.prefix, "lib"))
+    paths = (folder / name for folder in folders if folder.is_absolute())
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _folders(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    found = manifest.get("look_in")
+    return tuple(each for each in found if isinstance(each, str)) if isinstance(found, list) else ()
 
 
 def _damage(path: Path, manifest: Mapping[str, Any]) -> str | None:

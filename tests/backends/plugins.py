@@ -38,19 +38,24 @@ def compile_module(
     return target
 
 
-def compile_needing(target: Path, needed: str) -> Path:
+def compile_needing(target: Path, needed: str, soname: str = "") -> Path:
     """Compile a library that needs another one which isn't there: "libcuda.so.1"."""
     stub = target.parent / "stub"
     stub.mkdir(exist_ok=True)
-    (stub / "stub.c").write_text("int stub_function(void) { return 1; }\n")
+    (stub / "stub.c").write_text("int stub_function(void) { return 0; }\n")
     (stub / "user.c").write_text(
         "int stub_function(void);\nint ggml_backend_init(void) { return stub_function(); }\n"
     )
     compiler = [os.environ.get("CC", "cc"), "-shared", "-fPIC"]
-    soname = f"-Wl,-soname,{needed}"
-    subprocess.run([*compiler, str(stub / "stub.c"), soname, "-o", str(stub / needed)], check=True)
+    named = f"-Wl,-soname,{needed}"
+    subprocess.run([*compiler, str(stub / "stub.c"), named, "-o", str(stub / needed)], check=True)
     # not looked for where this system may have it
-    alone = ["-Wl,-z,nodefaultlib", str(stub / "user.c"), str(stub / needed)]
+    alone = [
+        "-Wl,-z,nodefaultlib",
+        *([f"-Wl,-soname,{soname}"] if soname else []),
+        str(stub / "user.c"),
+        str(stub / needed),
+    ]
     subprocess.run([*compiler, *alone, "-o", str(target)], check=True)
     return target
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,33 @@ def test_a_missing_library(
     assert (status, found["status"]) == (1, "bad")
     assert f"{needs}: cannot open shared object file" in found["text"], "the loader's own words"
     assert cure in found["cure"]
+
+
+def test_libraries_that_pip_and_toolkits_bring_are_found(site: Site, tmp_path: Path) -> None:
+    """What doctor advises helps: `pip install nvidia-cublas` puts it where no loader looks."""
+    module = compile_needing(tmp_path / "module.so", "libcublas.so.13")
+    library = tmp_path / "stub" / "libcublas.so.13"
+    # it needs another one itself, as cuBLAS does
+    deeper = compile_needing(tmp_path / "deeper.so", "libcublasLt.so.13", library.name)
+    toolkit = tmp_path / "toolkit" / "lib64"
+    toolkit.mkdir(parents=True)
+    site.install("cuda13", module, backend="cuda", look_in=[5, "relative", str(toolkit)])
+    _, [found] = back_ends(site)
+    assert "libcublas.so.13: cannot open" in found["text"]
+    packages = site.folder / "nvidia" / "cu13" / "lib"
+    packages.mkdir(parents=True)
+    for place in (toolkit, packages):
+        shutil.copy(library, place)
+        _, [found] = back_ends(site)
+        # it was loaded, and is no back end
+        assert "cannot open" not in found["text"]
+        (place / library.name).unlink()
+    shutil.copy(deeper, packages / library.name)
+    _, [found] = back_ends(site)
+    assert "libcublasLt.so.13: cannot open" in found["text"]
+    shutil.copy(tmp_path / "stub" / "libcublasLt.so.13", toolkit)
+    _, [found] = back_ends(site)
+    assert "cannot open" not in found["text"]
 
 
 def test_a_truncated_module(site: Site, fake_gpu: Path, tmp_path: Path) -> None:

@@ -15,9 +15,12 @@ from pathlib import Path
 import pytest
 from little_llama import FILES
 
-from build_backends import build, command, stage
+from build_backends import build, command, publish, stage
+from build_backends.errors import BuildError
 from build_backends.settings import Settings, parse_settings
 from vendor import tree
+from vendor.cache import _try_lock as try_lock
+from vendor.cache import locked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,7 +38,7 @@ def runs(monkeypatch):
 
     real, calls = cmake.run, []
 
-    def counted(*arguments):
+    def counted(*arguments):  # of cmake.run
         calls.append(1)
         return real(*arguments)
 
@@ -122,19 +125,66 @@ def test_a_result_that_lost_a_file_is_made_again(little_project, runs) -> None:
     assert len(runs) == 2
 
 
+@pytest.mark.parametrize("spoiled", ["truncated", "changed", "probe", "list", "words"])
+def test_a_damaged_result_is_made_again(little_project, runs, spoiled) -> None:
+    folder = build.build(Settings())
+    library, manifest = next(folder.glob("libllama-*")), folder / "manifest.json"
+    whole = library.read_bytes()
+    if spoiled == "truncated":
+        library.write_bytes(whole[: len(whole) // 2])
+    elif spoiled == "changed":
+        library.write_bytes(whole[:-1] + b"x")
+    elif spoiled == "probe":
+        (folder / "probe.json").write_text("{}")
+    else:
+        manifest.write_text({"list": "[]", "words": '{"format": 1, "libraries": "x", "modules": 1}'}[spoiled])
+    assert not stage.is_complete(folder)
+    assert build.build(Settings()) == folder
+    assert stage.is_complete(folder)
+    assert library.read_bytes() == whole
+    assert len(runs) == 2
+    assert "llama.c.o" not in (folder.parent / "build.log").read_text()  # nothing is compiled again
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[]", "1", '"x"', "{}", "{", "null", '{"format": 1}', '{"format": []}'),
+        '{"format": 1, "libraries": [], "modules": []}',
+        '{"format": 1, "kind": "plugin", "module": 5, "size": 1, "sha256": ""}',
+        '{"format": 1, "libraries": {"a": "../a"}, "modules": {}, "probe_sha256": "", "files": {}}',
+    ],
+)
+def test_manifests_of_the_wrong_kind_are_damage(tmp_path, text) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    [wrong] = stage.damage(tmp_path)
+    assert wrong.startswith("its manifest ")
+
+
+def test_what_cmake_was_to_build_and_did_not_is_told(little_project) -> None:
+    lists = little_project / "CMakeLists.txt"
+    lists.write_text(lists.read_text() + "add_library(extra SHARED EXCLUDE_FROM_ALL ggml/base.c)\n")
+    project = build.PROJECT / "CMakeLists.txt"
+    text = project.read_text()
+    assert "set(linked ggml-base ggml llama mtmd guard)" in text
+    project.write_text(text.replace("llama mtmd guard)", "llama mtmd guard extra)"))
+    with pytest.raises(BuildError, match=r"cmake was to build extra, and .*libextra-x.* is not there"):
+        build.build(Settings())
+
+
 def test_publishing_replaces_as_a_whole(little_project, tmp_path) -> None:
     folder = build.build(Settings())
     target = tmp_path / "package" / "_native"
-    stage.publish(folder, target)
+    publish.publish(folder, target)
     assert stage.is_complete(target)
     before = target.stat().st_ino
-    stage.publish(folder, target)
+    publish.publish(folder, target)
     assert target.stat().st_ino == before  # nothing to do
-    (target / "stale.so").write_text("")
+    (target / "libggml-stale.so").write_text("")
     (target / "manifest.json").write_text("{}")
-    stage.publish(folder, target)
+    publish.publish(folder, target)
     assert stage.is_complete(target)
-    assert not (target / "stale.so").exists()
+    assert not (target / "libggml-stale.so").exists()
     assert [file.name for file in target.parent.iterdir()] == ["_native"]
 
 
@@ -146,6 +196,93 @@ build.PROJECT = Path(sys.argv[1])
 from build_backends.settings import Settings
 print(build.build(Settings()))
 """
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of other systems aren't inherited")
+def test_the_lock_is_held_until_the_last_compiler_ends(little_project, tmp_path, monkeypatch, cache) -> None:
+    compiler = shutil.which(os.environ.get("CXX") or "c++")
+    slow = tmp_path / "slow-c++"
+    slow.write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *calls.cpp*) touch {tmp_path}/waiting; '
+        f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; touch {tmp_path}/over;; esac\n"
+        f'exec {compiler} "$@"\n'
+    )
+    slow.chmod(0o755)
+    monkeypatch.setenv("CXX", str(slow))
+    victim = start()
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "waiting").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(victim.pid, signal.SIGKILL)  # it alone: the compilers run on
+    victim.wait()
+    [lock] = cache.rglob("lock")
+    descriptor = os.open(lock, os.O_RDWR)
+    try:
+        assert not try_lock(descriptor)
+        (tmp_path / "go").touch()
+        while not try_lock(descriptor):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert (tmp_path / "over").exists()
+    finally:
+        os.close(descriptor)
+        (tmp_path / "go").touch()
+    victim.communicate()
+    assert stage.is_complete(build.build(Settings()))
+
+
+def test_the_lock_ends_with_its_body_whoever_inherited_it(tmp_path) -> None:
+    """A compiler's cache server goes on for hours."""
+    with locked(tmp_path / "lock") as descriptor:
+        server = subprocess.Popen(["sleep", "300"], pass_fds=(descriptor,))
+    try:
+        other = os.open(tmp_path / "lock", os.O_RDWR)
+        assert try_lock(other)
+        os.close(other)
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_the_compilers_that_were_found_are_those_that_build(little_project, tmp_path, monkeypatch) -> None:
+    """cmake looks at PATH first, and has no idea of CUDA_HOME."""
+    lists = little_project / "CMakeLists.txt"
+    lists.write_text(
+        lists.read_text()
+        + 'file(WRITE "${CMAKE_BINARY_DIR}/told" "${CMAKE_CUDA_COMPILER} ${CUDAToolkit_ROOT}")\n'
+        + "add_library(ggml-cuda MODULE ggml/cpu.c)\ntarget_link_libraries(ggml-cuda PRIVATE ggml-base)\n"
+        + 'set(GGML_AVAILABLE_BACKENDS ggml-cuda CACHE INTERNAL "")\n'
+    )
+    for place, release in (("path", "12.8"), ("home/bin", "13.0")):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "nvcc").write_text(f"#!/bin/sh\necho 'release {release}, V{release}.1'\n")
+        (tmp_path / place / "nvcc").chmod(0o755)
+    (tmp_path / "home" / "lib64").mkdir()
+    (tmp_path / "home" / "lib64" / "libcublas.so.13").touch()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'path'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDACXX", raising=False)
+    monkeypatch.delenv("CUDA_PATH", raising=False)
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "home"))
+    folder = build.build(Settings("cuda13"))
+    [told] = (folder.parent / "work").rglob("told")
+    assert told.read_text() == f"{tmp_path}/home/bin/nvcc {tmp_path}/home"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert not any("CUDA_COMPILER" in flag or str(tmp_path) in flag for flag in manifest["flags"])
+    own = build.build(Settings("cuda13", {"CUDAToolkit_ROOT": "/mine"}))
+    [told] = (own.parent / "work").rglob("told")
+    assert told.read_text() == f"{tmp_path}/home/bin/nvcc /mine"
+
+
+def test_the_package_says_where_it_could_not_be_written(little_project, tmp_path, monkeypatch) -> None:
+    made = build.build_package(Settings("rpc"))
+    assert made is not None
+    shutil.rmtree(made.parent)
+    made.parent.write_text("")  # a file where the folder was
+    with pytest.raises(
+        BuildError, match=r"Building in .*with-rpc-\S+ failed: .*LLAMA_FFI_CACHE names another"
+    ):
+        build.build_package(Settings("rpc"))
 
 
 def start() -> subprocess.Popen[str]:
@@ -174,7 +311,7 @@ def test_a_killed_build_is_gone_on_with(little_project, tmp_path, monkeypatch, c
     slow.write_text(
         "#!/bin/sh\n"
         f'cd "{tmp_path}"\n'
-        'case "$*" in *calls.cpp*) [ -e go ] || { touch waiting; sleep 300; };; esac\n'
+        'case "$*" in *calls.cpp*) touch waiting; while [ ! -e go ]; do sleep 0.05; done;; esac\n'
         'cd "$OLDPWD"\n'
         f'exec {compiler} "$@"\n'
     )
@@ -190,7 +327,7 @@ def test_a_killed_build_is_gone_on_with(little_project, tmp_path, monkeypatch, c
     os.killpg(victim.pid, signal.SIGKILL)
     victim.communicate()
     assert not list(cache.rglob("manifest.json"))
-    (tmp_path / "go").touch()
+    (tmp_path / "go").touch()  # the compiler that waits has outlived them: it holds the lock
     result = build.build(Settings())
     assert stage.is_complete(result)
     assert "base.c.o" not in (result.parent / "build.log").read_text()  # was compiled before the kill

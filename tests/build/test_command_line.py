@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from little_llama import FILES, write_tree
 
-from build_backends import stage
+from build_backends import publish
 from build_backends.errors import BuildError
 from vendor import tree
 
@@ -62,7 +62,7 @@ def test_nothing_of_the_users_is_replaced(tmp_path) -> None:
         assert words in done.stderr
         assert len(done.stderr.splitlines()) == 1
         with pytest.raises(BuildError):
-            stage.publish(web, out)
+            publish.publish(web, out)
     assert sorted(tmp_path.rglob("*")) == before  # not even a cache
     assert (letters / "letter.txt").read_text() == "mine"
 

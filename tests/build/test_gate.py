@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,8 +130,109 @@ def test_what_is_promised_besides(good, monkeypatch) -> None:
     )
     assert found == ["it does not require llama-ffi==0.1.0"]
     assert "manifest can't be read" in gate.problems(changed(good, None, {"manifest.json": b"{"}))[0]
-    monkeypatch.setattr(gate, "PLUGIN_BUDGET", 1000)
+    for text in (b"[]", b'{"format": 1}', b'{"format": 1, "kind": "plugin", "module": 1}'):
+        found = gate.problems(changed(good, None, {"manifest.json": text}))
+        assert found[0].startswith("its manifest is none of ours")
+    monkeypatch.setattr(gate.recipes, "RECIPES", {"rpc": replace(gate.recipes.RECIPES["rpc"], budget=1000)})
     assert re.fullmatch(r"it has 0\.0 MB, more than the 0 MB it may have", gate.problems(good)[0])
+
+
+def test_folders_of_the_machine_that_built_it_are_refused(good) -> None:
+    with zipfile.ZipFile(good) as archive:
+        manifest = json.loads(archive.read("llama_ffi_rpc/manifest.json"))
+    assert "look_in" not in manifest
+    manifest["look_in"] = ["/usr/local/cuda/lib64"]
+    found = gate.problems(changed(good, None, {"manifest.json": json.dumps(manifest).encode()}))
+    assert found == ["its manifest names folders of a machine: /usr/local/cuda/lib64"]
+
+
+PLATFORMS = {
+    "win_amd64": (".dll", b"MZ"),
+    "macosx_14_0_arm64": (".dylib", b"\xcf\xfa\xed\xfe"),
+    "macosx_14_0_x86_64": (".dylib", b"\xcf\xfa\xed\xfe"),
+}
+
+
+class Core:
+    """A core's wheel for a system that can't be built for here, of libraries that only begin as they do."""
+
+    def __init__(self, folder: Path, platform: str, linked: bool = False) -> None:
+        self.path = folder / f"llama_ffi-0.1.0-py3-none-{platform}.whl"
+        suffix, start = PLATFORMS[platform]
+        names = {name: f"{name}-{'a' * 9}{suffix}" for name in gate.CORE_PARTS}
+        modules = {} if linked else {"ggml-cpu-x64": f"ggml-cpu-x64-{'a' * 9}{suffix}"}
+        if linked:
+            names["ggml-cpu"] = f"ggml-cpu-{'a' * 9}{suffix}"
+        files = {name: start + name.encode() for name in (*names.values(), *modules.values())}
+        self.files = {**files, "probe.json": b"{}", "licenses/llama.cpp-LICENSE": b"words"}
+        self.manifest = {
+            "format": 1,
+            "commit": "a" * 40,
+            "libraries": names,
+            "modules": modules,
+            "probe_sha256": hashlib.sha256(b"{}").hexdigest(),
+            "files": {
+                name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+                for name, data in files.items()
+            },
+        }
+
+    def problems(self) -> list[str]:
+        with zipfile.ZipFile(self.path, "w") as archive:
+            for name, data in self.files.items():
+                archive.writestr(f"llama_ffi/_native/{name}", data)
+            archive.writestr("llama_ffi/_native/manifest.json", json.dumps(self.manifest))
+        return gate.problems(self.path)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_core_of_another_system_is_judged_by_its_manifest(tmp_path, platform) -> None:
+    suffix, start = PLATFORMS[platform]
+    assert Core(tmp_path, platform, linked=True).problems() == []
+    # what the manifest names is there, and as it was
+    core = Core(tmp_path, platform, linked=True)
+    guard = core.manifest["libraries"]["guard"]
+    del core.files[guard]
+    assert core.problems() == [f"{guard}, which the manifest names, is missing"]
+    core.files = {"licenses/llama.cpp-LICENSE": b"words"}
+    assert len(core.problems()) == 7  # six libraries, the probe
+    core = Core(tmp_path, platform, linked=True)
+    core.files[guard] += b"more"
+    assert core.problems() == [f"{guard} is not the one of its manifest"]
+    # what is there is named by it, of this commit, and for this system
+    core = Core(tmp_path, platform, linked=True)
+    core.files[f"other{suffix}"] = start
+    core.files["libthing-aaaaaaaaa.so"] = b"words"
+    assert core.problems() == [
+        f"{each} {words}"
+        for each, words in sorted(
+            [
+                (f"other{suffix}", f"does not carry the commit {'a' * 9}"),
+                (f"other{suffix}", "is not in its manifest"),
+                ("libthing-aaaaaaaaa.so", "is not in its manifest"),
+                ("libthing-aaaaaaaaa.so", f"is no library for {platform}"),
+            ],
+            key=lambda pair: pair[0],
+        )
+    ]
+
+
+def test_a_core_is_whole(tmp_path) -> None:
+    core = Core(tmp_path, "win_amd64")
+    assert core.problems() == []
+    for part in gate.CORE_PARTS:
+        core = Core(tmp_path, "win_amd64")
+        del core.files[core.manifest["libraries"].pop(part)]
+        assert core.problems() == [f"it has no {part}"]
+    core = Core(tmp_path, "win_amd64")
+    name = core.manifest["modules"].pop("ggml-cpu-x64")
+    content = core.files.pop(name)
+    assert core.problems() == ["it has no back end for the CPU"]
+    core.manifest["modules"]["ggml-cpu-haswell"] = name
+    core.files[name] = content
+    assert core.problems() == ["it has no ggml-cpu-x64, which runs on every processor"]
+    core.manifest["libraries"] = {"llama": 5}
+    assert [each.partition(":")[0] for each in core.problems()] == ["its manifest is none of ours"]
 
 
 def test_links_are_refused(good) -> None:

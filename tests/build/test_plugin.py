@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,72 @@ def test_another_source_is_kept_apart(pinned, tmp_path, little_project, capsys) 
     (other / "src/llama.c").write_text("int ggml(void);\nint llama(void) { return ggml() + 1; }\n")
     assert command.main(["rpc", "--source", str(other)]) == 0
     assert Path(capsys.readouterr().out.strip()).name == f"rpc-x{tree.digest(other)[:8]}"
+
+
+def test_a_module_of_another_source_goes_beside_a_core_of_it(
+    pinned, tmp_path, little_project, capsys
+) -> None:
+    other = shutil.copytree(little_project, tmp_path / "fork")
+    (other / "src/llama.c").write_text("int ggml(void);\nint llama(void) { return ggml() + 2; }\n")
+    tag, core = f"x{tree.digest(other)[:8]}", tmp_path / "core"
+    assert command.main(["rpc", "--source", str(other)]) == 0
+    said = capsys.readouterr().err
+    assert "finds it by itself" not in said
+    assert "only a core of the same tree takes it: `llama-ffi build native --source DIR --out FOLDER`" in said
+    assert command.main(["native", "--source", str(other), "--out", str(core)]) == 0
+    for _ in range(2):
+        assert command.main(["rpc", "--source", str(other), "--out", str(core)]) == 0
+        said = capsys.readouterr().err
+        assert f"it stands beside its core; to use both: LLAMA_FFI_LIB={core}" in said
+        manifest = json.loads((core / "manifest.json").read_text())
+        assert manifest["backend"] == "native+rpc"
+        assert manifest["modules"] == {"ggml-rpc": f"libggml-rpc-{tag}.so"}
+        assert stage.damage(core) == []
+    before = sorted(core.iterdir())
+    assert command.main(["rpc", "--out", str(core)]) == 1  # of the pinned source
+    assert f"holds a core of llama.cpp {tag}, the module is of {pinned}" in capsys.readouterr().err
+    (core / manifest["libraries"]["guard"]).write_text("")
+    assert command.main(["rpc", "--source", str(other), "--out", str(core)]) == 1
+    assert "is not the one of its manifest: build that first" in capsys.readouterr().err
+    assert sorted(core.iterdir()) == before
+
+
+def test_folders_of_what_it_needs_are_for_this_machine_only(pinned, tmp_path, monkeypatch) -> None:
+    toolkit = tmp_path / "toolkit"
+    for place in ("bin", "lib64", "targets/x/lib", "empty/lib"):
+        (toolkit / place).mkdir(parents=True)
+    (toolkit / "lib64" / "libneeded.so.1").touch()
+    (toolkit / "targets/x/lib" / "libother.so.2").touch()
+    paths = [toolkit / "bin" / "nvcc", toolkit / "empty" / "lib" / "libx.so", Path("/usr/bin/cc")]
+    needed = ["libneeded.so.1", "libother.so.2", "libc.so.6"]
+    found = [str(toolkit / "lib64"), str(toolkit / "targets/x/lib")]
+    assert [each for each in stage.look_in(needed, paths) if each.startswith(str(tmp_path))] == found
+    assert not [each for each in stage.look_in(needed, paths) if each.startswith(("/usr/lib", "/lib"))]
+    assert stage.look_in([], paths) == []
+    # in a build, in a package with it inside, and not in a wheel
+    monkeypatch.setattr(stage, "look_in", lambda needed, paths: found)
+    monkeypatch.setenv("LLAMA_FFI_CACHE", str(tmp_path / "cache"))
+    assert json.loads((build.build(Settings("rpc")) / "manifest.json").read_text())["look_in"] == found
+    package = build.build_package(Settings("rpc"))
+    assert package is not None
+    assert json.loads((package / "manifest.json").read_text())["look_in"] == found
+    with zipfile.ZipFile(make(tmp_path / "dist")) as archive:
+        assert "look_in" not in json.loads(archive.read("llama_ffi_rpc/manifest.json"))
+
+
+def test_a_wheel_is_for_the_kinds_that_its_recipe_lists(pinned, tmp_path, monkeypatch) -> None:
+    recipe = replace(RECIPES["rpc"], arch="SOME_ARCH", archs=".*", wheel_arch="1;2")
+    monkeypatch.setattr(gate.recipes, "RECIPES", {"rpc": recipe})
+
+    def of(settings: Settings) -> list[str]:
+        with zipfile.ZipFile(wheel.make(settings, tmp_path / "dist")) as archive:
+            flags = json.loads(archive.read("llama_ffi_rpc/manifest.json"))["flags"]
+        return [each for each in flags if "SOME_ARCH" in each]
+
+    assert of(Settings("rpc")) == ["-DSOME_ARCH=1;2"]
+    assert of(Settings("rpc", arch="3")) == ["-DSOME_ARCH=3"]
+    assert of(Settings("rpc", {"SOME_ARCH": "4"})) == ["-DSOME_ARCH=4"]
+    assert not any("SOME_ARCH" in each for each in build.all_defines(recipe, build.source.provide(), {}))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +233,7 @@ def test_cuda_has_an_extra_with_nvidias_libraries(tmp_path) -> None:
 
 
 def test_a_wheel_that_the_gate_refuses_is_not_left_behind(pinned, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(gate, "PLUGIN_BUDGET", 10)
+    monkeypatch.setattr(gate.recipes, "RECIPES", {"rpc": replace(RECIPES["rpc"], budget=10)})
     with pytest.raises(BuildError, match="more than the 0 MB it may have"):
         make(tmp_path / "dist")
     assert list((tmp_path / "dist").iterdir()) == []

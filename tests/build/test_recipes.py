@@ -193,11 +193,6 @@ def test_a_compiler_named_by_the_user_counts() -> None:
     assert recipes.find_recipe("cuda12", situation) is RECIPES["cuda12"]
 
 
-def test_sycl_is_compiled_by_intels_compilers() -> None:
-    assert RECIPES["sycl"].compilers == {"CC": "icx", "CXX": "icpx"}
-    assert not any(recipe.compilers for name, recipe in RECIPES.items() if name != "sycl")
-
-
 @pytest.mark.parametrize(
     ("name", "define", "arch"),
     [
@@ -212,9 +207,40 @@ def test_architectures(name, define, arch) -> None:
     settings = parse_settings({"backend": name, "arch": arch})
     defines = build.all_defines(settings.recipe, CODE, settings.defines, settings.arch)
     assert defines[define] == arch.replace(",", ";")
-    assert define not in build.all_defines(settings.recipe, CODE, {})
+    assert build.all_defines(settings.recipe, CODE, {}).get(define) == settings.recipe.defines.get(define)
     own = build.all_defines(settings.recipe, CODE, {define: "mine"}, settings.arch)
     assert own[define] == "mine"
+
+
+def test_sycl_is_compiled_by_intels_compilers(monkeypatch, tmp_path) -> None:
+    assert RECIPES["sycl"].compilers == {"CC": "icx", "CXX": "icpx"}
+    assert [name for name, recipe in RECIPES.items() if recipe.compilers] == ["sycl"]
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(toolchain, "find_cmake", lambda: "cmake")
+    monkeypatch.setattr(toolchain, "find_ninja", lambda: "ninja")
+    with pytest.raises(BuildError, match=r"for C \(.*no/icx\) and .*oneapi/setvars\.sh\)") as caught:
+        toolchain.find_toolchain({"CC": f"{tmp_path}/no/icx", "CXX": f"{tmp_path}/no/icpx"})
+    assert "build-essential" not in str(caught.value)
+
+
+def test_a_module_for_hip_serves_more_than_one_kind_of_gpu() -> None:
+    targets = build.all_defines(RECIPES["hip"], CODE, {})["GPU_TARGETS"].split(";")
+    assert {"gfx90a", "gfx942", "gfx1030", "gfx1100", "gfx1151", "gfx1201"} <= set(targets)
+    assert all(re.fullmatch(RECIPES["hip"].archs, each) for each in targets)
+
+
+def test_wheels_for_cuda_serve_every_kind_of_gpu_within_their_budget() -> None:
+    for name in ("cuda12", "cuda13"):
+        recipe = RECIPES[name]
+        listed = recipe.wheel_arch.split(";")
+        assert all(re.fullmatch(recipe.archs, each) for each in listed)
+        # what no cubin fits is compiled by the driver, from the oldest text on
+        assert listed[0].endswith("-virtual")
+        assert recipe.budget == recipes.BUDGET == 100_000_000
+        assert sum(each.endswith("-real") for each in listed) * 20_700_000 < recipe.budget
+        checked(Settings(name, arch=recipe.wheel_arch))
+    assert RECIPES["cuda12"].wheel_arch != RECIPES["cuda13"].wheel_arch  # 13 compiles nothing before Turing
 
 
 def test_architectures_that_make_no_sense() -> None:

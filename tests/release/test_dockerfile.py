@@ -85,11 +85,12 @@ def test_its_commands_take_their_arguments(parsed: list[dict[str, str]]) -> None
     calls = []
     for each in parsed:
         if each["instruction"] == "RUN":
-            for command in lines(each["value"].replace("${CUDA_BACKEND}", "cuda13")):
+            text = each["value"].replace("${CUDA_BACKEND}", "cuda13").replace("${CUDA_ARCH}", "90-real")
+            for command in lines(text):
                 call = module_call(command)
                 if call and call[0].startswith("build_backends"):
                     calls.append(call)
-    assert calls == [["build_backends.wheel", "cuda13", "--out", "/wheels"]]
+    assert calls == [["build_backends.wheel", "cuda13", "--arch", "90-real", "--out", "/wheels"]]
     done = subprocess.run(
         [sys.executable, "-m", "tests.release.commands"],
         input=json.dumps(calls),
