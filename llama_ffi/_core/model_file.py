@@ -95,6 +95,8 @@ def check_model(name: str, headers: Sequence[Header], overrides: Mapping[str, ob
         headers: of its files, the first part first.
         overrides: metadata that replaces the file's own.
     """
+    for key in overrides:
+        check.instance("a key of kv_overrides", key, str)
     own = headers[0].values
     arch = own.get("general.architecture")
     problem = None

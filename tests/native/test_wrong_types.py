@@ -89,6 +89,8 @@ CALLS: list[tuple[str, Callable[[], Any]]] = [
     ("path must be a list", lambda: lf.Model.load(memoryview(np.array(3)))),  # type: ignore[arg-type]
     ("n_gpu_layers", lambda: lf.Model.load(lf.tiny_model_path(), n_gpu_layers=TABLE)),  # type: ignore[arg-type]
     ("a key of kv_overrides", lambda: lf.Model.load(lf.tiny_model_path(), kv_overrides={1: 1})),  # type: ignore[dict-item]
+    ("a key of kv_overrides", lambda: lf.plan_layers(lf.tiny_model_path(), kv_overrides={1: 1})),  # type: ignore[dict-item]
+    ("a key of kv_overrides", lambda: lf.estimate_memory(lf.tiny_model_path(), kv_overrides={1: 1})),  # type: ignore[dict-item]
     ("isolate is 1e", lambda: lf.Model.load(lf.tiny_model_path(), isolate=1e30)),
     ("timeout is 1e", lambda: lf.rpc.worker("127.0.0.1:1", timeout=1e30)),
 ]

@@ -27,6 +27,14 @@ class OwnError(Exception):
     """What a callback of the program raises."""
 
 
+class AType:
+    """A class where an object belongs. Called back as a function it raises what is the program's own."""
+
+    def __init__(self, *args: Any) -> None:
+        if args:
+            raise OwnError("from a class")
+
+
 def value(described: Described, slots: dict[str, Any], folder: Path) -> Any:
     """Return what a description stands for.
 
@@ -74,7 +82,7 @@ def value(described: Described, slots: dict[str, Any], folder: Path) -> Any:
         case "raw":
             return _raw_sampler(what)
         case "type":
-            return int
+            return AType
         case "function":
             return _function(what, slots)
         case "object":
