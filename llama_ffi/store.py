@@ -36,6 +36,9 @@ _States = list[StoredState]
 _Names = list[str]
 _MOST_NAME = 255
 _CHUNK = 1 << 20
+REGISTRY = "registry.sqlite"
+"""the file by which a folder is a store"""
+
 _GRACE = 3600.0
 """seconds in which a file without a row may be one that is about to be entered"""
 
@@ -81,7 +84,7 @@ class StateStore:
             raise StateStoreError(
                 f"the store's folder {self.folder!r} can't be made: {error.strerror}"
             ) from error
-        self._registry = Registry(os.path.join(self.folder, "registry.sqlite"))
+        self._registry = Registry(os.path.join(self.folder, REGISTRY))
 
     def __repr__(self) -> str:
         return f"<llama_ffi.StateStore of {self.owner!r} at {self.folder!r}>"

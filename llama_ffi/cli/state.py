@@ -65,9 +65,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _open(args: argparse.Namespace) -> StateStore:
     import llama_ffi
+    from llama_ffi.store import REGISTRY
 
     # A command that looks at a store doesn't make one out of a mistyped path.
-    if not os.path.isdir(args.store):
+    if not os.path.isfile(os.path.join(args.store, REGISTRY)):
         raise FileNotFoundError(f"there is no store at {args.store!r}")
     return llama_ffi.StateStore(args.store, owner=getattr(args, "owner", ""))
 

@@ -62,6 +62,10 @@ def test_mistakes(fails: Callable[..., str], file: Path, tmp_path: Path) -> None
     store = ["-s", str(tmp_path / "store")]
     assert "there is no store at" in fails("state", "list", *store)
     assert not (tmp_path / "store").exists(), "looking doesn't make one"
+    (tmp_path / "other").mkdir()
+    for action in (["list"], ["gc"], ["rm", "x"], ["verify"]):
+        assert "there is no store at" in fails("state", action[0], "-s", str(tmp_path / "other"), *action[1:])
+    assert not list((tmp_path / "other").iterdir()), "nor in a folder of something else"
     lf.StateStore(tmp_path / "store")
     assert "there is no state 'x'" in fails("state", "rm", *store, "x")
     assert "there is no state 'x'" in fails("state", "show", *store, "x")
