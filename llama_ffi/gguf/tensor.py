@@ -115,6 +115,7 @@ class GgufTensor:
 
         Raises:
             ClosedError: the file is closed.
+            GgufError: numpy has no such shape: one of no elements with the rest beyond 63 bits.
         """
         import numpy as np
 
@@ -125,7 +126,12 @@ class GgufTensor:
             row = kind.size * ((self.ne[0] if self.ne else 1) // kind.block)
             dtype, shape = np.dtype("u1"), (*self.shape[:-1], row)
         buffer = self._buffer(self.offset, self.n_bytes)
-        values = np.frombuffer(buffer, dtype).reshape(shape)
+        try:
+            values = np.frombuffer(buffer, dtype).reshape(shape)
+        except ValueError as error:
+            raise GgufError(
+                f"tensor {self.name!r} has the shape {shape}, which numpy hasn't: {error}"
+            ) from None
         values.flags.writeable = False
         return values
 

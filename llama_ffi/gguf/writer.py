@@ -29,6 +29,10 @@ Source = Callable[[], Iterable[Any]]
 _PLAIN_NAMES = {dtype: name for name, dtype in PLAIN.items()}
 
 
+MOST_ALIGNMENT = 1 << 21
+"""Bytes; a file of a few bytes that says more would be written with gigabytes of nothing."""
+
+
 class _Tensor:
     """A tensor that will be written."""
 
@@ -83,7 +87,8 @@ class GgufWriter:
         Like C's gguf_set_val_u8 and its kin, gguf_set_arr_data, gguf_set_arr_str
 
         Arguments:
-            key: 1 to 65,535 bytes. ``general.alignment`` (a power of 2, in bytes) moves the tensors.
+            key: 1 to 65,535 bytes. ``general.alignment`` (a power of 2 up to 2 MiB, in bytes) moves the
+                tensors.
             value: bool, int, float, str, bytes (a string that needn't be UTF-8), a list or a one-dimensional
                 numpy array of these, or a :class:`Typed`.
             type: "u8" … "f64", "bool", "str"; None = bool → bool, int → u32 or the first of i32, u64, i64
@@ -107,6 +112,11 @@ class GgufWriter:
         (alignment,) = struct.unpack_from(ORDER + "I", data, 4)
         if alignment == 0 or alignment & (alignment - 1):
             raise InvalidArgumentError(f"{ALIGNMENT_KEY} is {alignment}; it must be a power of 2, such as 32")
+        if alignment > MOST_ALIGNMENT:
+            raise InvalidArgumentError(
+                f"{ALIGNMENT_KEY} is {alignment}; no more than {MOST_ALIGNMENT} is written, a large page: "
+                f"another value can be set in its place"
+            )
         self._alignment = alignment
 
     def add_raw(self, key: str, data: bytes) -> None:

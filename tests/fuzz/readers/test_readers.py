@@ -6,6 +6,7 @@ import collections
 import json
 import os
 import random
+import struct
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+import llama_ffi as lf
+from llama_ffi.errors import GgufError, InvalidArgumentError
 from tests.fuzz.readers import __main__ as command
 from tests.fuzz.readers import bounds, gguf, states
 
@@ -28,6 +31,41 @@ def test_a_few_inputs(target: ModuleType, count: int, tmp_path: Path) -> None:
         rng = random.Random(number)
         ended[target.one(target.mutate(rng.choice(seeds), rng), tmp_path)] += 1
     assert min(ended[True], ended[False]) > count // 20, ended
+
+
+def found(alignment: int, *ne: int) -> bytes:
+    """Return a file with one tensor of such a shape, if any, and no data."""
+    key, name = b"general.alignment", b"t"
+    head = b"GGUF" + struct.pack("<Iqq", 3, bool(ne), 1)
+    head += struct.pack("<Q", len(key)) + key + struct.pack("<iI", 4, alignment)
+    if ne:
+        head += struct.pack("<Q", len(name)) + name + struct.pack(f"<I{len(ne)}qiQ", len(ne), *ne, 0, 0)
+    return head
+
+
+@pytest.mark.parametrize("ne", [(0, 1 << 62), (1 << 62, 0)], ids=str)
+def test_a_tensor_that_numpy_has_no_shape_for(ne: tuple[int, ...], tmp_path: Path) -> None:
+    data = found(32, *ne)
+    gguf.one(data + bytes(-len(data) % 32), tmp_path)
+    with (
+        lf.gguf.read(tmp_path / "case.gguf") as file,
+        pytest.raises(GgufError, match=r"tensor 't' has the shape"),
+    ):
+        _ = file.tensors["t"].data
+
+
+@pytest.mark.parametrize("alignment", [1 << 22, 1 << 27, 1 << 31])
+def test_an_alignment_of_gigabytes(alignment: int, tmp_path: Path) -> None:
+    """It is read, and not written: the copy would have as many zeros."""
+    data, path = found(alignment), tmp_path / "x.gguf"
+    assert bounds.measured(gguf.one, data, tmp_path)
+    path.write_bytes(data + b"\0")
+    with pytest.raises(InvalidArgumentError, match=f"alignment is {alignment}; no more than 2097152"):
+        lf.gguf.edit(path, tmp_path / "y.gguf")
+    assert not (tmp_path / "y.gguf").exists()
+    lf.gguf.edit(path, path, set={"general.alignment": 64})
+    with lf.gguf.read(path) as mended:
+        assert mended.alignment == 64 and path.stat().st_size < 200
 
 
 def waste(_data: bytes, _folder: Path) -> None:
