@@ -57,7 +57,7 @@ def checkout(tmp_path, monkeypatch):
         if name and not name.startswith(("tests/", "examples/")) and (ROOT / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes((ROOT / name).read_bytes())
-    write_tree(root, {"llama_ffi/_native/libstale.so": "stale", "llama_ffi/_native/manifest.json": "{}"})
+    write_tree(root, {"llama_ffi/_native/libggml-stale.so": "stale", "llama_ffi/_native/manifest.json": "{}"})
     monkeypatch.chdir(root)
     return root
 
@@ -77,7 +77,7 @@ def test_the_wheel(built, checkout, tmp_path) -> None:
     assert {f"llama_ffi/_native/{library}" for library in LIBRARIES.values()} <= names
     assert "llama_ffi/_native/licenses/llama.cpp-LICENSE" in names
     assert f"{info}/licenses/LICENSE" in names
-    assert "llama_ffi/_native/libstale.so" not in names
+    assert "llama_ffi/_native/libggml-stale.so" not in names
     assert "llama_ffi/_abi/_ffi.py" in names
     # what `llama-ffi bind` and `build` need without a checkout
     assert {"llama_ffi/_bindgen/custom.py", "llama_ffi/_bindgen/fake_libc/stdint.h"} <= names
