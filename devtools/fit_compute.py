@@ -1,6 +1,6 @@
 """Find the sums behind llama.cpp's compute buffers: `python -m devtools.fit_compute FOLDER`.
 
-1. `--sample`: let llama.cpp plan random networks of every kind (`devtools.compute_samples`; half an hour).
+1. `--sample`: let llama.cpp plan random networks of every kind (`devtools.compute_samples`; most of an hour).
 2. For each architecture look for a few sums of sizes, none of which is ever clearly larger than what was
    planned, and one of which always comes near: a linear program per sum, each beginning at the plan that is
    worst explained so far.
@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,11 @@ TABLE = Path(computing.__file__).with_name("compute.json")
 SHARES = (0.025, 0.04, 0.06)
 """How far off a sum may be; the first with which few sums are enough."""
 FEW, MOST = 8, 24
+SPARSE = 0.1
+"""What a size must explain, as a share of what is still to explain, to be in a sum: with less it is chance,
+which costs dearly where networks are larger than those that were sampled."""
+QUANTIZED = 7
+"""How much smaller than the planned f32 weights are in files: 4.5 bits each."""
 FURTHEST = 0.25
 """…of the compute buffer itself."""
 
@@ -42,17 +48,20 @@ class Plan(NamedTuple):
     flash_attn: bool
 
 
-def plans(folder: Path) -> dict[str, list[Plan]]:
-    """Return the sampled plans by architecture."""
+def plans(folder: Path, kinds: list[str] | None = None) -> dict[str, list[Plan]]:
+    """Return the sampled plans, of all kinds or of these, by the table's names."""
     found: dict[str, list[Plan]] = defaultdict(list)
     for file in sorted(folder.glob("*.jsonl")):
+        if kinds and file.stem not in kinds:
+            continue
         for line in file.read_text(encoding="utf-8").splitlines():
             record = json.loads(line)
             net = Network(record["md"])
             for context, weights, memory, compute in record["runs"]:
                 if compute:
                     plan = _plan(net, context, record["n_vocab"])
-                    found[net.arch].append(Plan(plan[0], compute / 4, (weights + memory) / 4, plan[1]))
+                    rest = (weights / QUANTIZED + memory) / 4
+                    found[computing.table_name(net)].append(Plan(plan[0], compute / 4, rest, plan[1]))
     return found
 
 
@@ -104,7 +113,7 @@ def _fit(chosen: list[Plan], share: float) -> list[dict[str, float]]:
         if short[worst] <= 0:
             break
         begun[worst] = True
-        goal = ratios[short > 0].sum(axis=0)
+        goal = ratios[short > 0].sum(axis=0) - SPARSE * (short > 0).sum()
         limits, bounds = np.vstack([ratios, -ratios[worst]]), np.append(1 + far, far[worst] / 2 - 1)
         found = linprog(-goal, A_ub=limits, b_ub=bounds, bounds=(0, None), method="highs")
         if found.status != 0:  # no sum that respects the others reaches it: as near as can be
@@ -135,36 +144,48 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="of the samples")
     parser.add_argument("--sample", action="store_true", help="make the samples first")
-    parser.add_argument("--sizes", type=int, default=48, help="networks of each kind (48)")
-    parser.add_argument("--contexts", type=int, default=10, help="contexts of each network (10)")
-    parser.add_argument("--seed", type=int, default=0, help="of the samples")
-    parser.add_argument("--kinds", nargs="*", help="only these")
+    parser.add_argument("--sizes", type=int, default=110, help="networks of each kind (110)")
+    parser.add_argument("--contexts", type=int, default=6, help="contexts of each network (6)")
+    parser.add_argument("--seed", type=int, default=2, help="of the samples (2)")
+    parser.add_argument("--kinds", nargs="*", help="only these; what the table has of others stays")
     parser.add_argument("--check", action="store_true", help="change nothing; say how far the table is off")
     args = parser.parse_args()
     if args.sample:
         kinds = args.kinds or testing.kinds()
-        compute_samples.write(args.folder, kinds, args.sizes, args.contexts, args.seed)
-    table = {} if not TABLE.exists() else json.loads(TABLE.read_text(encoding="utf-8"))["sums"]
+        failed = compute_samples.write(args.folder, kinds, args.sizes, args.contexts, args.seed)
+        if failed:
+            parser.exit(1, f"no whole samples of {', '.join(failed)}: their processes failed\n")
+    found = plans(args.folder, args.kinds)
+    if not found:
+        parser.exit(1, f"{args.folder} has no samples; make them: --sample\n")
+    table = json.loads(TABLE.read_text(encoding="utf-8"))["sums"] if args.check or args.kinds else {}
+    if not args.check:
+        with ProcessPoolExecutor() as pool:
+            table.update(zip(found, pool.map(_fit_both, found.values()), strict=True))
     far = 0
-    for arch, chosen in plans(args.folder).items():
-        parts = {
-            "fa": [plan for plan in chosen if plan.flash_attn],
-            "plain": [plan for plan in chosen if not plan.flash_attn],
-        }
-        if not args.check:
-            table[arch] = {name: fit(part) for name, part in parts.items() if part}
-        for name, part in parts.items():
-            off = errors(table[arch][name], part)
+    for name, chosen in found.items():
+        for way, part in _by_attention(chosen).items():
+            off = errors(table[name][way], part)
             far += sum(each > 0.1 for each in off)
             worst = f"{100 * off[-1]:.1f} %, nine of ten {100 * off[len(off) * 9 // 10]:.1f} %"
-            print(
-                f"{arch:<18}{name:<6}{len(part):>5} plans {len(table[arch][name]):>3} sums: at most {worst}"
-            )
-    print(f"{far} plans are off by more than 10 %")
+            print(f"{name:<24}{way:<6}{len(part):>5} plans {len(table[name][way]):>3} sums: at most {worst}")
+    print(f"{far} of {sum(map(len, found.values()))} plans are off by more than 10 %")
     if not args.check:
-        text = ",\n".join(f"{json.dumps(arch)}: {json.dumps(table[arch])}" for arch in sorted(table))
+        text = ",\n".join(f"{json.dumps(name)}: {json.dumps(table[name])}" for name in sorted(table))
         TABLE.write_text(f'{{"sums": {{\n{text}\n}}}}\n', encoding="utf-8")
     return 0
+
+
+def _by_attention(chosen: list[Plan]) -> dict[str, list[Plan]]:
+    parts = {
+        "fa": [plan for plan in chosen if plan.flash_attn],
+        "plain": [plan for plan in chosen if not plan.flash_attn],
+    }
+    return {way: part for way, part in parts.items() if part}
+
+
+def _fit_both(chosen: list[Plan]) -> dict[str, list[dict[str, float]]]:
+    return {way: fit(part) for way, part in _by_attention(chosen).items()}
 
 
 if __name__ == "__main__":

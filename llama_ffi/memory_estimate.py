@@ -144,7 +144,7 @@ def of_headers(
         output=loaded.output,
         output_copy=loaded.tied,
         arch=net.arch,
-        measured=computing.known(net.arch),
+        measured=computing.known(net),
     )
 
 

@@ -14,12 +14,18 @@ from functools import lru_cache
 from pathlib import Path
 
 from .network import NO_MEMORY, Network
-from .remembered import Cells, padded, window_cells
+from .remembered import Cells, indexers, padded, window_cells
 
 Features = dict[str, int]
 Sum = dict[str, float]
 
 _TABLE = Path(__file__).with_name("compute.json")
+_DEEPER = ("T.E", "T.N", "T.W", "T.F", "T.Q", "T.HV", "T.U", "T.X", "T.I", "O.E")
+"""What deeper networks need more of."""
+_PER_LAYER = {"gemma3n": 256}
+"""How wide each layer's own input is, where the file doesn't say it."""
+_CODEC = 3072
+"""Outputs of Qwen3-TTS, which are filled up to as many as there are tokens."""
 _CHUNK = 64
 """Tokens of which delta attention makes one step."""
 
@@ -29,6 +35,8 @@ def features(net: Network, cells: Cells, n_vocab: int) -> Features:
 
     T tokens, S sequences, N cells, W cells of a window, O outputs, V vocabulary, E embedding, F feed-forward,
     H heads, K and Vv keys' and values' widths, U and X what the experts in use make, I a state's width.
+    Those with ' are there from two layers on, with '' from three: behind the last layer that reads them masks
+    are free again, and three layers leave holes that one has no need of.
     """
     S, E, rows = cells.n_seq_max, net.n_embd, cells.n_outputs
     T = padded(cells.n_ubatch, S)
@@ -51,6 +59,7 @@ def features(net: Network, cells: Cells, n_vocab: int) -> Features:
         "T.H.N": T * H * N,
         "O.V": rows * n_vocab,
         "O.E": rows * E,
+        "O": rows,
         "N": M,
         "N.K": M * KV * dk,
         "N.V": M * KV * dv,
@@ -62,9 +71,14 @@ def features(net: Network, cells: Cells, n_vocab: int) -> Features:
         "T2": T * T,
         "H.T2": H * T * T,
     }
-    if any(net.slides):
+    if any(net.slides[layer] for layer in net.layers):
         W = T if alone else window_cells(net, cells)
         found.update({"T.W": T * W, "T.H.W": T * H * W, "W": W})
+    if net.mla:
+        keys, values = net.number("attention.key_length_mla"), net.number("attention.value_length_mla")
+        found.update(
+            {"T.Qm": T * H * keys, "T.Vm": T * H * values, "T.lora": T * net.number("attention.q_lora_rank")}
+        )
     if net.number("expert_count"):
         found.update(_experts(net, T))
     if any(net.states):
@@ -72,12 +86,46 @@ def features(net: Network, cells: Cells, n_vocab: int) -> Features:
     streams = net.number("hyper_connection.count")
     if streams:
         found.update({"T.E.hc": T * E * streams, "T.hc": T * streams})
-    if net.indexer:
-        heads, wide = net.number("attention.indexer.head_count"), net.indexer
-        found.update({"T.ih.N": T * heads * N, "T.ih.ik": T * heads * wide, "T.ik": T * wide})
-        found.update({"N.ik": M * wide, "N.S": N * S, "N.S.ik": N * S * wide, "T.N.S": T * N * S})
-        if S == 1:  # several sequences are attended to in another way
-            found["A.ih.N"] = T * heads * N
+    per_layer = net.number("embedding_length_per_layer_input", _PER_LAYER.get(net.arch, 0))
+    if per_layer:
+        found["T.P.L"] = T * per_layer * net.n_layer
+    if net.arch == "qwen3tts" and n_vocab > _CODEC:
+        found["O.V.pad"] = rows * n_vocab
+    if net.indexer and (net.arch == "deepseek4" or any(indexers(net, cells))):
+        found.update(_indexed(net, cells, T, M))
+    if not any(_sees_all(net, layer) for layer in net.layers):
+        found = {name: size for name, size in found.items() if "N" not in name.split(".")}
+    for mark, least in (("'", 2), ("''", 3)):
+        if net.n_layer >= least:
+            found.update({name + mark: found[name] for name in _DEEPER if name in found})
+    return found
+
+
+def _sees_all(net: Network, layer: int) -> bool:
+    """Tell whether a layer has attention without a window."""
+    return not net.slides[layer] and (net.arch == "falcon-h1" or not net.states[layer])
+
+
+def _indexed(net: Network, cells: Cells, T: int, M: int) -> Features:
+    S, N = cells.n_seq_max, cells.n_ctx_seq
+    heads, wide = net.number("attention.indexer.head_count"), net.indexer
+    chosen = min(net.number("attention.indexer.top_k"), N)
+    found = {
+        "T.ih.N": T * heads * N,
+        "T.ih.ik": T * heads * wide,
+        "T.ik": T * wide,
+        "N.ik": M * wide,
+        "N.S": N * S,
+        "N.S.ik": N * S * wide,
+        "T.N.S": T * N * S,
+        "T.k": T * chosen,
+        "T.ih.k": T * heads * chosen,
+        "T.K.k": T * max(net.heads_kv) * max(net.head_k, net.head_v) * chosen,
+    }
+    if S == 1:  # several sequences are attended to in other ways
+        found["A.ih.N"] = T * heads * N
+    elif not cells.unified:
+        found["B.ih.N"] = T * heads * N // S
     return found
 
 
@@ -120,7 +168,9 @@ def _states(net: Network, T: int, S: int, H: int, dk: int) -> Features:
 
 def compute_bytes(net: Network, cells: Cells, n_vocab: int) -> int:
     """Return the estimated bytes of the buffer for computing."""
-    sums = _table().get(net.arch, _table()["llama"])["fa" if cells.flash_attn else "plain"]
+    name = table_name(net)
+    usual = "llama/experts" if name.endswith("/experts") else "llama"
+    sums = _table().get(name, _table()[usual])["fa" if cells.flash_attn else "plain"]
     return int(4 * largest(sums, features(net, cells, n_vocab)))
 
 
@@ -129,9 +179,14 @@ def largest(sums: list[Sum], sizes: Features) -> float:
     return max(sum(factor * sizes.get(name, 0) for name, factor in each.items()) for each in sums)
 
 
-def known(arch: str) -> bool:
-    """Tell whether the architecture was measured; others are taken for a llama."""
-    return arch in _table()
+def table_name(net: Network) -> str:
+    """Return what the table calls such a network: some architectures are made with experts and without."""
+    return f"{net.arch}/experts" if net.number("expert_count") else net.arch
+
+
+def known(net: Network) -> bool:
+    """Tell whether networks of this kind were measured; others are taken for a llama."""
+    return table_name(net) in _table()
 
 
 @lru_cache(maxsize=1)

@@ -84,7 +84,7 @@ def by_layer(net: Network, cells: Cells) -> list[int]:
     if net.arch not in RECURRENT:
         for layer, size in enumerate(_keys_and_values(net, cells)):
             sizes[layer] += size
-        for layer, size in enumerate(_indexers(net, cells)):
+        for layer, size in enumerate(indexers(net, cells)):
             sizes[layer] += size
     for layer, size in enumerate(_states(net, cells)):
         sizes[layer] += size
@@ -136,7 +136,8 @@ _INDEXERS = {"deepseek32": _EVERY, "glm-dsa": 0, "dots3note": 0, "hy_v4": 0, "mi
 """Architectures whose memory has an indexer's keys; 0: in the layers that the file names."""
 
 
-def _indexers(net: Network, cells: Cells) -> list[int]:
+def indexers(net: Network, cells: Cells) -> list[int]:
+    """Return the bytes of an indexer's keys in each layer."""
     nothing = [0] * net.n_layer_all
     if not net.indexer:
         return nothing

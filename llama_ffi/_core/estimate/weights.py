@@ -52,6 +52,8 @@ def weights(net: Network, tensors: Mapping[str, TensorInfo], *, load_mtp: bool) 
 
 def vocabulary(net: Network, tensors: Mapping[str, TensorInfo], n_tokens: int) -> int:
     """Return how many logits a row has."""
+    if net.arch == "qwen3tts" and n_tokens:  # its own outputs are fewer, and filled up
+        return n_tokens
     for name in ("output.weight", "token_embd.weight"):
         info = tensors.get(name)
         if info is not None and len(info.ne) > 1:
