@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
@@ -129,6 +130,17 @@ def _follow(
     return process.returncode
 
 
+def _forget_another_place(build: Path) -> None:
+    """Remove a build folder that was made elsewhere, in a cache that was moved: cmake refuses it."""
+    try:
+        text = (build / "CMakeCache.txt").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    made = re.search(r"^CMAKE_CACHEFILE_DIR:INTERNAL=(.*)$", text, re.MULTILINE)
+    if made and not (os.path.isdir(made[1]) and os.path.samefile(made[1], build)):
+        shutil.rmtree(build)
+
+
 def run(
     project: Path,
     build: Path,
@@ -157,6 +169,7 @@ def run(
     if tools.ninja:
         configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tools.ninja}"]
     configure += [f"-D{name}={value}" for name, value in sorted(defines.items())]
+    _forget_another_place(build)
     progress.say("configuring llama.cpp")
     _run(configure, "Configuring llama.cpp", environment, log, progress, lock)
     idle = sorted(set(users) & unused(log.read_text(encoding="utf-8", errors="replace")))

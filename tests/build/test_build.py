@@ -117,6 +117,17 @@ def test_a_changed_probe_compiles_only_the_probe(little_project, cache) -> None:
     assert "llama.c.o" not in log
 
 
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_cache_that_was_moved(little_project, cache, tmp_path, monkeypatch, copied) -> None:
+    build.build(Settings())
+    (shutil.copytree if copied else shutil.move)(cache, tmp_path / "moved")
+    monkeypatch.setenv("LLAMA_FFI_CACHE", str(tmp_path / "moved"))
+    (build.PROJECT / "probe.c").write_text('#include <stdio.h>\nint main(void) { puts("[3]"); }\n')
+    found = build.build(Settings())
+    assert tmp_path / "moved" in found.parents
+    assert stage.is_complete(found)
+
+
 def test_a_result_that_lost_a_file_is_made_again(little_project, runs) -> None:
     folder = build.build(Settings())
     next(folder.glob("libllama-*")).unlink()
