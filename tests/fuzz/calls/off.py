@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import llama_ffi as lf
-from llama_ffi import backend_sampling, context, context_adapters, context_params, decoding, outputs
+from llama_ffi import backend_sampling, context, context_adapters, context_params, decoding, limits, outputs
 from llama_ffi._core import busy, candidates, check, handle, vocab_checks
 from llama_ffi.sampler import base, chain, choosing
 
@@ -78,6 +78,10 @@ def _streams() -> None:
 
 def _shifts() -> None:
     lf.Memory._check_shift = nothing
+
+
+def _widths() -> None:
+    limits._unreadable = lambda model: ""
 
 
 def _tokens() -> None:
@@ -247,6 +251,7 @@ SWITCHES: dict[str, Switch] = {
     ),
     "streams": Switch(_streams, "Memory.seq_cp", "llama_memory_seq_cp", ("part_of_a_stream_copied",)),
     "shifts": Switch(_shifts, "Memory.seq_add,Memory.seq_div", "llama_decode"),
+    "widths": Switch(_widths, "embed", "llama_decode"),
     "tokens": Switch(_tokens, "Vocab.piece,Vocab.score,Vocab.text", ".", ("token_beyond_the_vocabulary",)),
     "texts": Switch(_texts, "Vocab.tokenize", "llama_tokenize"),
     "layers": Switch(

@@ -53,6 +53,13 @@ def trainable(world: World, rnd: random.Random) -> Ready:
     return Ready(None, {"model": need(world.do("testing.random_model", None, kind="llama", seed=1))})
 
 
+def vectors(world: World, rnd: random.Random) -> Ready:
+    model = {"slot": rnd.choice(("llama", "tiny", "random"))}
+    if rnd.random() < 0.1:  # its embeddings can't be read
+        model = need(world.do("testing.random_model", None, kind="deepseek4", seed=1))
+    return Ready(None, {"model": model})
+
+
 def ranked(world: World, rnd: random.Random) -> Ready:
     model = need(world.do("testing.random_model", None, kind=rnd.choice(("reranker", "classifier")), seed=1))
     return Ready(None, {"model": model, "documents": ["a b", "c"], "query": "a"})
@@ -112,6 +119,7 @@ SETUPS: dict[str, Setup] = {
     "Trainer.train": trainer,
     "Trainer.fit": trainer,
     "Trainer.measure": trainer,
+    "embed": vectors,
     "rerank": ranked,
     "Model.load_lora": lambda world, rnd: Ready(LLAMA),
     "gguf.Field.to_numpy": a_field,
