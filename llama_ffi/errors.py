@@ -84,6 +84,10 @@ class RpcConnectError(BackendError, ConnectionError):
     """An RPC worker can't be reached, is busy, or speaks another version of the protocol."""
 
 
+class LogFileError(LlamaError, OSError):
+    """The file that llama.cpp's lines are to be appended to can't be opened."""
+
+
 # --- handles ---------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from typing import IO
 
 from ._core import check, logs
 from ._core import text as text_
+from .errors import LogFileError
 
 _NAMES = {10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR"}
 
@@ -64,7 +65,13 @@ class LogFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fsdecode(text_.encode_path(path))
         self._lock = threading.Lock()
-        self._file: IO[str] | None = open(self.path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+        try:
+            file = open(self.path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+        except OSError as error:
+            raise LogFileError(
+                f"nothing can be appended to {self.path!r}: {error.strerror or error}"
+            ) from error
+        self._file: IO[str] | None = file
         logs.add_sink(self._write)
 
     def _write(self, level: int, line: str) -> None:
@@ -96,7 +103,7 @@ def to_file(path: str | os.PathLike[str]) -> LogFile:
         the open file; ``close()`` it, use it in a ``with``, or leave it open to the end of the process.
 
     Raises:
-        OSError: the file can't be opened for appending.
+        LogFileError: the file can't be opened for appending.
         InvalidArgumentError, ArgumentTypeError: no such path can be.
 
     Threads: any; lines of several threads don't mix.

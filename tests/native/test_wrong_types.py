@@ -183,6 +183,14 @@ def test_flags_as_arrays_still_count(tiny_model: Path) -> None:
             lf.chat.apply_template(model, np.array(3))  # type: ignore[arg-type]
 
 
+def test_a_log_that_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(lf.errors.LogFileError, match="nothing can be appended to .*directory") as caught:
+        lf.log.to_file(tmp_path)
+    assert isinstance(caught.value, OSError)
+    with pytest.raises(OSError, match="No such file"):
+        lf.log.to_file(tmp_path / "no" / "folder")
+
+
 def test_what_the_logs_function_raises_comes_out_of_the_call_that_logs() -> None:
     """It came out of the next call that has to do with logs, whatever that was."""
 

@@ -54,9 +54,8 @@ def test_every_call_can_succeed() -> None:
 
 def test_odd_values() -> None:
     """Some of what ``--odd`` does: arrays, surrogates, endless integers in each place, one at a time."""
-    status, result, text = campaign(
-        "--odd", "0.5", "--only", "Batch,StateFile,quantize,Vocab,gguf.GgufWriter"
-    )
+    only = "Batch.from_tokens,Batch.set_embeddings,StateFile.save"
+    status, result, text = campaign("--odd", "0.3", "--only", only)
     assert status == 0, text
     assert result["calls"] >= 200 and result["ended"]["ArgumentTypeError"] >= 50, text
 
