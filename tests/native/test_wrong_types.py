@@ -184,7 +184,7 @@ def test_flags_as_arrays_still_count(tiny_model: Path) -> None:
 
 
 def test_a_log_that_is_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(lf.errors.LogFileError, match="nothing can be appended to .*directory") as caught:
+    with pytest.raises(lf.errors.LogFileError, match=r"nothing can be appended to .*directory") as caught:
         lf.log.to_file(tmp_path)
     assert isinstance(caught.value, OSError)
     with pytest.raises(OSError, match="No such file"):
