@@ -126,14 +126,17 @@ class GgufTensor:
             row = kind.size * ((self.ne[0] if self.ne else 1) // kind.block)
             dtype, shape = np.dtype("u1"), (*self.shape[:-1], row)
         buffer = self._buffer(self.offset, self.n_bytes)
-        try:
-            values = np.frombuffer(buffer, dtype).reshape(shape)
-        except ValueError as error:
-            raise GgufError(
-                f"tensor {self.name!r} has the shape {shape}, which numpy hasn't: {error}"
-            ) from None
+        values = self._shaped(lambda: np.frombuffer(buffer, dtype).reshape(shape))
         values.flags.writeable = False
         return values
+
+    def _shaped(self, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        try:
+            return make()
+        except ValueError as error:  # numpy multiplies what isn't 0, though nothing is to be kept
+            raise GgufError(
+                f"tensor {self.name!r} has the shape {self.shape}, which numpy hasn't: {error}"
+            ) from None
 
     def pieces(self) -> Iterator[bytes]:
         """Yield its bytes as they stand in the file, in pieces of at most 4 MiB, by reading, not mapping.
@@ -158,6 +161,7 @@ class GgufTensor:
 
         Raises:
             UnsupportedError: ggml has no way from this type to floats (q8_1, q8_k).
+            GgufError: numpy has no such shape, see :attr:`data`.
             ClosedError: the file is closed.
 
         Threads: any.
@@ -167,14 +171,14 @@ class GgufTensor:
         data = self.data
         if self.type in PLAIN and self.type != "f16":
             with np.errstate(over="ignore"):  # f64 beyond f32 is infinite
-                return data.astype(np.float32)
+                return self._shaped(lambda: data.astype(np.float32))
         function = types.to_float(self.type_number)
         ffi = binding.active().ffi
         if function == ffi.NULL:
             raise UnsupportedError(
                 f"ggml can't turn {self.type} into floats; the type is for intermediate results"
             )
-        out = np.empty(self.shape, np.float32)
+        out = self._shaped(lambda: np.empty(self.shape, np.float32))
         if out.size:
             source = data if self.offset % 32 == 0 else data.copy()  # C's blocks have fields of 2 and 4 bytes
             function(ffi.from_buffer(source), ffi.from_buffer("float[]", out), out.size)

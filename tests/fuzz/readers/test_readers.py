@@ -33,13 +33,13 @@ def test_a_few_inputs(target: ModuleType, count: int, tmp_path: Path) -> None:
     assert min(ended[True], ended[False]) > count // 20, ended
 
 
-def found(alignment: int, *ne: int) -> bytes:
+def found(alignment: int, *ne: int, kind: int = 0) -> bytes:
     """Return a file with one tensor of such a shape, if any, and no data."""
     key, name = b"general.alignment", b"t"
     head = b"GGUF" + struct.pack("<Iqq", 3, bool(ne), 1)
     head += struct.pack("<Q", len(key)) + key + struct.pack("<iI", 4, alignment)
     if ne:
-        head += struct.pack("<Q", len(name)) + name + struct.pack(f"<I{len(ne)}qiQ", len(ne), *ne, 0, 0)
+        head += struct.pack("<Q", len(name)) + name + struct.pack(f"<I{len(ne)}qiQ", len(ne), *ne, kind, 0)
     return head
 
 
@@ -52,6 +52,16 @@ def test_a_tensor_that_numpy_has_no_shape_for(ne: tuple[int, ...], tmp_path: Pat
         pytest.raises(GgufError, match=r"tensor 't' has the shape"),
     ):
         _ = file.tensors["t"].data
+
+
+@pytest.mark.parametrize("kind", [24, 8], ids=["i8", "q8_0"])
+def test_numbers_are_four_times_as_large(kind: int, tmp_path: Path) -> None:
+    data = found(32, 0, 1 << 62, kind=kind)
+    gguf.one(data + bytes(-len(data) % 32), tmp_path)
+    with lf.gguf.read(tmp_path / "case.gguf") as file:
+        assert file.tensors["t"].data.size == 0
+        with pytest.raises(GgufError, match=r"tensor 't' has the shape"):
+            file.tensors["t"].dequantize()
 
 
 @pytest.mark.parametrize("alignment", [1 << 22, 1 << 27, 1 << 31])
