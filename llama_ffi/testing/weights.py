@@ -26,7 +26,7 @@ def random_weights(name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.f
 
     Arguments:
         name: its name, "blk.0.attn_q.weight" for example.
-        shape: its shape, the rows' length last: up to 4 extents, 1 to 2³¹ - 1 elements in all.
+        shape: its shape, the rows' length last: 1 to 4 extents, 1 to 2³¹ - 1 elements in all.
         seed: 0 to 2³² - 1.
 
     Returns:
@@ -45,9 +45,9 @@ def random_weights(name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.f
         check.integer("an extent of shape", each, 1, _MOST)
         for each in check.listed("shape", shape, "extents")
     ]
-    if len(extents) > 4 or math.prod(extents) > _MOST:
+    if not 1 <= len(extents) <= 4 or math.prod(extents) > _MOST:
         raise InvalidArgumentError(
-            f"shape is {tuple(extents)}; tensors have up to 4 extents, and {_MOST} elements are possible"
+            f"shape is {tuple(extents)}; tensors have 1 to 4 extents, and {_MOST} elements are possible"
         )
     # RandomState's numbers are fixed for ever, those of numpy's newer generators are not
     random = np.random.RandomState([seed, crc32(text_.encode(name, "name"))])

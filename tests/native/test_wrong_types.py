@@ -41,6 +41,7 @@ CALLS: list[tuple[str, Callable[[], Any]]] = [
     ("shape", lambda: lf.testing.random_weights("a", 3, 0)),  # type: ignore[arg-type]
     ("extent of shape", lambda: lf.testing.random_weights("a", ("b",), 0)),  # type: ignore[arg-type]
     ("extent of shape", lambda: lf.testing.random_weights("a", (-1, 2), 0)),
+    (r"shape is \(\); tensors have 1 to 4", lambda: lf.testing.random_weights("a", (), 0)),
     ("shape is", lambda: lf.testing.random_weights("a", (2**20, 2**20), 0)),
     ("the key must be str", lambda: writer().add(ARRAY, 1)),  # type: ignore[arg-type]
     ("the key must be str", lambda: writer().add_raw(ARRAY, b"")),  # type: ignore[arg-type]
