@@ -141,6 +141,19 @@ def _forget_another_place(build: Path) -> None:
         shutil.rmtree(build)
 
 
+def _name_ninja_inside(build: Path, ninja: str) -> None:
+    """Let the projects inside of a build (Vulkan's shader generator) use the ninja that is there now.
+
+    They were configured with an earlier run's, which went with pip's build environment.
+    """
+    for cache in build.rglob("CMakeCache.txt"):
+        text = cache.read_text(encoding="utf-8", errors="surrogateescape")
+        made = re.search(r"^CMAKE_MAKE_PROGRAM:\w+=(.*)$", text, re.MULTILINE)
+        if made and not os.path.exists(made[1]):
+            text = f"{text[: made.start(1)]}{ninja}{text[made.end(1) :]}"
+            cache.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
 def run(
     project: Path,
     build: Path,
@@ -170,6 +183,8 @@ def run(
         configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={tools.ninja}"]
     configure += [f"-D{name}={value}" for name, value in sorted(defines.items())]
     _forget_another_place(build)
+    if tools.ninja:
+        _name_ninja_inside(build, tools.ninja)
     progress.say("configuring llama.cpp")
     _run(configure, "Configuring llama.cpp", environment, log, progress, lock)
     idle = sorted(set(users) & unused(log.read_text(encoding="utf-8", errors="replace")))

@@ -128,6 +128,45 @@ def test_a_cache_that_was_moved(little_project, cache, tmp_path, monkeypatch, co
     assert stage.is_complete(found)
 
 
+OUTER = """
+cmake_minimum_required(VERSION 3.21)
+project(outer NONE)
+include(ExternalProject)
+ExternalProject_Add(inner SOURCE_DIR "${CMAKE_SOURCE_DIR}/inner" BUILD_ALWAYS ON INSTALL_COMMAND "")
+"""
+INNER = """
+cmake_minimum_required(VERSION 3.21)
+project(inner NONE)
+add_custom_target(all_of_it ALL COMMAND "${CMAKE_COMMAND}" -E touch "${CMAKE_SOURCE_DIR}/made")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links to programs")
+def test_a_ninja_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip's build environment has one of its own each time; a project inside the build remembers it."""
+    from build_backends import cmake, toolchain
+
+    real = toolchain.find_toolchain()
+    inner = tmp_path / "project" / "inner"
+    inner.mkdir(parents=True)
+    (tmp_path / "project" / "CMakeLists.txt").write_text(OUTER)
+    (inner / "CMakeLists.txt").write_text(INNER)
+    definitions = {"CMAKE_BUILD_TYPE": "Release"}
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        ninja = tmp_path / name / "ninja"
+        ninja.symlink_to(str(real.ninja))
+        monkeypatch.setenv("PATH", str(ninja.parent), prepend=os.pathsep)
+        tools = toolchain.Toolchain(real.cmake, str(ninja), real.compilers, real.identity)
+        with locked(tmp_path / "lock") as lock:
+            cmake.run(
+                *(tmp_path / "project", tmp_path / "build", tmp_path, definitions, ("inner",)),
+                *(tools, tmp_path / "log", (), lock),
+            )
+        (inner / "made").unlink()
+        ninja.unlink()
+
+
 def test_a_result_that_lost_a_file_is_made_again(little_project, runs) -> None:
     folder = build.build(Settings())
     next(folder.glob("libllama-*")).unlink()
