@@ -113,6 +113,7 @@ class Choosing(Owned):
         index = check.integer("i", i)
         try:
             handle, outputs = ctx._handle, ctx._outputs
+            _ = outputs.sampling  # a batch has outputs, too: a list
         except AttributeError:
             raise ArgumentTypeError(f"ctx must be a Context, not {type(ctx).__name__}") from None
         with self._handle as chain, handle as context:

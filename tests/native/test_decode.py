@@ -99,7 +99,7 @@ def test_objects_of_another_type(ctx: lf.Context) -> None:
         ctx.decode([1, 2])  # type: ignore[arg-type]
     with pytest.raises(ArgumentTypeError, match="Model, not str"):
         lf.Context("x")  # type: ignore[arg-type]
-    for wrong in ("x", None, ctx.model):
+    for wrong in ("x", None, ctx.model, lf.Batch.from_tokens([1, 2])):
         with pytest.raises(ArgumentTypeError, match="ctx must be a Context"):
             lf.SamplerChain().add_greedy().sample(wrong)  # type: ignore[arg-type]
     ctx.decode(lf.Batch.from_tokens([1, 2]))
