@@ -150,6 +150,7 @@ class Run:
     def in_a_world(self, kind: str, seed: int, calls: Callable[[World], None]) -> int:
         """Make calls in a world of their own, and write down what came of them."""
         import llama_ffi as lf
+        from llama_ffi import paths
         from tests.fuzz.calls import shares
         from tests.fuzz.calls.world import World
 
@@ -157,6 +158,9 @@ class Run:
         shutil.copytree(self.bases, self.folder)
         (self.folder / "store").mkdir()
         (self.folder / "noise.gguf").write_bytes(bytes(range(256)))
+        # any path may be written to, that of the model that ships as well
+        shutil.copyfile(Path(lf.__file__).parent / "data" / "tiny.gguf", self.folder / "tiny.gguf")
+        paths._DATA = self.folder
         os.chdir(self.folder)
         self.write({"case": seed, "kind": kind})
         models = {
